@@ -1,0 +1,162 @@
+"""Facts about expense claims and their payment. Owner: services/claims, the only writer."""
+
+from datetime import date
+from typing import ClassVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from events.event import Event
+from events.ids import ClaimId, EmployeeId, PaymentId
+from events.topic import Topic
+from events.values import ContentHash, Money, OpenEnum, ShortText
+
+CLAIM = Topic(
+    "claims.claim.v1",
+    key="claim_id",
+    owner="claims",
+    readers=("claims", "notifier", "workflow"),
+    summary="The life of an expense claim, from submission to the money on the account.",
+    summary_zh="报销单的一生：从提交到款项到账。",
+    retention=None,
+    pii="free_text",
+)
+
+
+class Severity(OpenEnum):
+    """How much a broken rule weighs."""
+
+    WARN = "warn"  # may be handed in, with a reason
+    BLOCK = "block"  # may not be handed in
+    UNKNOWN = "UNKNOWN"
+
+
+class Violation(BaseModel):
+    """One rule that one line breaks, as the approver sees it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    line_no: int = Field(ge=1)
+    rule_id: str
+    severity: Severity
+    limit: Money | None = None
+    reason: ShortText | None = None  # the employee's explanation; every warning needs one
+
+
+class ExpenseLine(BaseModel):
+    """One expense as handed in. Lines are numbered from 1."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    line_no: int = Field(ge=1)
+    category: str
+    spent_on: date
+    city: str | None = None
+    amount: Money
+
+
+class ClaimSubmitted(Event):
+    """An employee handed in a claim. Its lines are frozen until it is sent back."""
+
+    TOPIC: ClassVar[Topic] = CLAIM
+    TYPE: ClassVar[str] = "claim.submitted.v1"
+
+    claim_id: ClaimId
+    revision: int = Field(ge=1, description="rises with each hand-in of the same claim")
+    employee_id: EmployeeId
+    title: ShortText
+    lines: tuple[ExpenseLine, ...]
+    violations: tuple[Violation, ...] = ()
+    total: Money
+    content_hash: ContentHash
+    submitted_at: AwareDatetime
+
+
+class ClaimWithdrawn(Event):
+    """The employee took the claim back before it was decided."""
+
+    TOPIC: ClassVar[Topic] = CLAIM
+    TYPE: ClassVar[str] = "claim.withdrawn.v1"
+
+    claim_id: ClaimId
+    revision: int = Field(ge=1)
+    employee_id: EmployeeId
+    withdrawn_at: AwareDatetime
+
+
+class ClaimReturned(Event):
+    """The claim went back to the employee, who may change it and hand it in again."""
+
+    TOPIC: ClassVar[Topic] = CLAIM
+    TYPE: ClassVar[str] = "claim.returned.v1"
+
+    claim_id: ClaimId
+    revision: int = Field(ge=1)
+    employee_id: EmployeeId
+    returned_at: AwareDatetime
+
+
+class ClaimRejected(Event):
+    """The claim was refused for good."""
+
+    TOPIC: ClassVar[Topic] = CLAIM
+    TYPE: ClassVar[str] = "claim.rejected.v1"
+
+    claim_id: ClaimId
+    revision: int = Field(ge=1)
+    employee_id: EmployeeId
+    rejected_at: AwareDatetime
+
+
+class ClaimApproved(Event):
+    """Every approver agreed to exactly this content."""
+
+    TOPIC: ClassVar[Topic] = CLAIM
+    TYPE: ClassVar[str] = "claim.approved.v1"
+
+    claim_id: ClaimId
+    revision: int = Field(ge=1)
+    employee_id: EmployeeId
+    content_hash: ContentHash
+    approved_at: AwareDatetime
+
+
+class PaymentRequested(Event):
+    """Money is to be paid. The payment id is bound to claim, revision, payee and amount."""
+
+    TOPIC: ClassVar[Topic] = CLAIM
+    TYPE: ClassVar[str] = "payment.requested.v1"
+
+    claim_id: ClaimId
+    revision: int = Field(ge=1)
+    payment_id: PaymentId
+    payee_id: EmployeeId
+    amount: Money
+    requested_at: AwareDatetime
+
+
+class PaymentSettled(Event):
+    """The money has been paid, once, against the bank's receipt."""
+
+    TOPIC: ClassVar[Topic] = CLAIM
+    TYPE: ClassVar[str] = "payment.settled.v1"
+
+    claim_id: ClaimId
+    payment_id: PaymentId
+    payee_id: EmployeeId
+    amount: Money
+    receipt: ShortText = Field(description="the bank's or the finance system's reference")
+    settled_at: AwareDatetime
+
+
+class PaymentFailed(Event):
+    """The bank or the finance system refused this payment; no money moved."""
+
+    TOPIC: ClassVar[Topic] = CLAIM
+    TYPE: ClassVar[str] = "payment.failed.v1"
+
+    claim_id: ClaimId
+    payment_id: PaymentId
+    payee_id: EmployeeId
+    amount: Money
+    reason: ShortText
+    failed_at: AwareDatetime
