@@ -1,0 +1,19 @@
+"""How a service runs. Six words: Tx, on, Retry, Reject, Service, ServiceSettings; knows no claim."""
+
+from chassis.db import Database, Origin, Tx
+from chassis.settings import ServiceSettings
+from chassis.subscriptions import Received, Subscription, on, on_batch
+from chassis.words import Reject, Retry
+
+__all__ = [
+    "Database",
+    "Origin",
+    "Received",
+    "Reject",
+    "Retry",
+    "ServiceSettings",
+    "Subscription",
+    "Tx",
+    "on",
+    "on_batch",
+]

@@ -1,0 +1,196 @@
+"""The service's own database: one transaction per message or request, and the facts it emits."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import asyncpg
+from events import MAX_PAYLOAD_BYTES, Envelope, Event, EventId
+from uuid_utils.compat import uuid7
+
+from chassis.failpoints import failpoint
+
+_INSERT_FACTS = """
+WITH fact AS (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::bytea[])
+        WITH ORDINALITY AS f (event_id, topic, key, type, headers, payload, n)
+), head AS (
+    INSERT INTO outbox_head AS h (topic, key, version)
+    SELECT topic, key, count(*) FROM fact GROUP BY topic, key ORDER BY topic, key
+    ON CONFLICT (topic, key) DO UPDATE SET version = h.version + excluded.version
+    RETURNING topic, key, version
+)
+INSERT INTO outbox (event_id, topic, key, version, type, headers, payload)
+SELECT f.event_id, f.topic, f.key,
+       h.version - count(*) OVER same_key
+           + row_number() OVER (PARTITION BY f.topic, f.key ORDER BY f.n),
+       f.type, f.headers, f.payload
+  FROM fact f JOIN head h ON h.topic = f.topic AND h.key = f.key
+WINDOW same_key AS (PARTITION BY f.topic, f.key)
+ ORDER BY f.n
+"""
+
+
+class EventTooLargeError(ValueError):
+    """An event's JSON is over the limit that every topic can carry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a fact comes from; kept in a due row, it survives the way through a delivery loop.
+
+    `correlation_id`: the document at the head of the road; None: the fact's own key.
+    """
+
+    correlation_id: str | None = None
+    causation_id: EventId | None = None
+    traceparent: str | None = None
+
+
+@dataclass(slots=True)
+class _Fact:
+    event_id: EventId
+    event: Event
+    headers: dict[str, str]
+    payload: bytes
+
+
+@dataclass(slots=True)
+class Tx:
+    """One open transaction: the store reads and writes through it, a handler emits through it.
+
+    What is emitted leaves with the commit, numbered per key, or not at all.
+    """
+
+    connection: asyncpg.Connection
+    now: datetime
+    origin: Origin = field(default_factory=Origin)
+    _facts: list[_Fact] = field(default_factory=list)
+
+    def emit(self, event: Event, *, origin: Origin | None = None) -> EventId:
+        """Say that this has happened; `origin` only where one transaction serves several causes.
+
+        Raises:
+            EventTooLargeError: the JSON is 900,000 bytes or more.
+        """
+        cause = origin or self.origin
+        envelope = Envelope(
+            id=EventId(uuid7()),
+            time=self.now,
+            sequence=0,
+            correlation_id=cause.correlation_id or event.key,
+            event=event,
+            causation_id=cause.causation_id,
+            traceparent=cause.traceparent,
+        )
+        headers, payload = envelope.headers(), envelope.value()
+        del headers["ce_sequence"]  # numbered by the database, added by the relay
+        if len(payload) >= MAX_PAYLOAD_BYTES:
+            raise EventTooLargeError(f"{event.TYPE}: {len(payload)} bytes, at most 899,999")
+        self._facts.append(_Fact(envelope.id, event, headers, payload))
+        return envelope.id
+
+    @property
+    def emitted(self) -> tuple[Event, ...]:
+        """What this transaction has emitted so far."""
+        return tuple(fact.event for fact in self._facts)
+
+    @contextlib.contextmanager
+    def caused_by(self, origin: Origin) -> Iterator[None]:
+        """Emit on behalf of this cause for a while; the consumer wraps each event so."""
+        before, self.origin = self.origin, origin
+        try:
+            yield
+        finally:
+            self.origin = before
+
+    def mark(self) -> int:
+        """How much has been emitted: what `forget_since` goes back to with a savepoint."""
+        return len(self._facts)
+
+    def forget_since(self, mark: int) -> None:
+        del self._facts[mark:]
+
+    async def write_facts(self) -> None:
+        """Write what was emitted into the outbox. The chassis calls this just before the commit."""
+        facts, self._facts = self._facts, []
+        if facts:
+            await self.connection.execute(
+                _INSERT_FACTS,
+                [fact.event_id for fact in facts],
+                [fact.event.TOPIC.name for fact in facts],
+                [fact.event.key for fact in facts],
+                [fact.event.TYPE for fact in facts],
+                [json.dumps(fact.headers) for fact in facts],
+                [fact.payload for fact in facts],
+            )
+
+    async def fetch(self, query: str, *values: Any) -> list[asyncpg.Record]:
+        return await self.connection.fetch(query, *values)
+
+    async def fetchrow(self, query: str, *values: Any) -> asyncpg.Record | None:
+        return await self.connection.fetchrow(query, *values)
+
+    async def fetchval(self, query: str, *values: Any) -> Any:
+        return await self.connection.fetchval(query, *values)
+
+    async def execute(self, query: str, *values: Any) -> str:
+        return await self.connection.execute(query, *values)
+
+    async def executemany(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
+        await self.connection.executemany(query, rows)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class Database:
+    """The pool, and the only place that opens and commits a transaction."""
+
+    pool: asyncpg.Pool
+    clock: Callable[[], datetime] = _now
+    acquire_timeout: float = 5.0
+    on_facts: Callable[[], None] | None = None  # wakes the relay; a hint, never a promise
+
+    @classmethod
+    async def connect(
+        cls,
+        dsn: str,
+        *,
+        size: int = 10,
+        acquire_timeout: float = 5.0,
+        command_timeout: float = 30.0,
+    ) -> Self:
+        """Open the pool. Every acquire and every command has a deadline, in seconds."""
+        pool = await asyncpg.create_pool(
+            dsn,
+            min_size=1,
+            max_size=size,
+            command_timeout=command_timeout,
+            timeout=acquire_timeout,
+            server_settings={"application_name": "tonglu", "timezone": "UTC"},
+        )
+        return cls(pool=pool, acquire_timeout=acquire_timeout)
+
+    @contextlib.asynccontextmanager
+    async def transaction(self, origin: Origin | None = None) -> AsyncIterator[Tx]:
+        """One transaction: committed with its facts on the way out, rolled back on an exception."""
+        async with self.pool.acquire(timeout=self.acquire_timeout) as connection:
+            has_facts = False
+            async with connection.transaction():
+                tx = Tx(connection=connection, now=self.clock(), origin=origin or Origin())
+                yield tx
+                has_facts = tx.mark() > 0
+                await tx.write_facts()
+                await failpoint("tx.before_commit")
+        await failpoint("tx.after_commit")
+        if has_facts and self.on_facts is not None:
+            self.on_facts()
+
+    async def close(self) -> None:
+        await self.pool.close()

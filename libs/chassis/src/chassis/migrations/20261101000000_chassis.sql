@@ -1,0 +1,102 @@
+-- migrate:up
+
+-- One row per fact, append-only; read by the relay's snapshot cursor, dropped by partition.
+CREATE TABLE outbox (
+    seq bigint GENERATED ALWAYS AS IDENTITY,
+    -- The top-level transaction, also under a savepoint: what the snapshot cursor compares.
+    xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    event_id uuid NOT NULL,
+    topic text NOT NULL,
+    key text NOT NULL,
+    version bigint NOT NULL,
+    type text NOT NULL,
+    headers jsonb NOT NULL,
+    -- A record over the broker's limit would stop its partition for good: refuse it here.
+    payload bytea NOT NULL CONSTRAINT outbox_payload_size CHECK (octet_length(payload) < 900000),
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+) PARTITION BY RANGE (created_at);
+CREATE INDEX outbox_window ON outbox (xid, seq);
+-- Takes what no dated partition takes, so that a missed upkeep never refuses a claim.
+CREATE TABLE outbox_default PARTITION OF outbox DEFAULT;
+CREATE UNIQUE INDEX outbox_default_version ON outbox_default (topic, key, version);
+
+-- Numbers the facts of one key from 1 without a gap, and holds the row lock that orders them.
+CREATE TABLE outbox_head (
+    topic text NOT NULL,
+    key text NOT NULL,
+    version bigint NOT NULL,
+    PRIMARY KEY (topic, key)
+);
+
+-- How far the relay has published: the closed snapshot, the open one, and the page inside it.
+CREATE TABLE outbox_cursor (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    closed text NOT NULL DEFAULT '1:1:',
+    open text,
+    page bigint NOT NULL DEFAULT 0,
+    moved_at timestamptz NOT NULL DEFAULT now()
+);
+INSERT INTO outbox_cursor DEFAULT VALUES;
+
+-- A row the broker refused: kept for a person, never in the way of the others.
+CREATE TABLE outbox_parked (
+    seq bigint PRIMARY KEY,
+    event_id uuid NOT NULL,
+    topic text NOT NULL,
+    key text NOT NULL,
+    reason text NOT NULL,
+    parked_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- One row per event that has taken effect: the second delivery finds it and does nothing.
+CREATE TABLE inbox (
+    event_id uuid NOT NULL,
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    kafka_offset bigint NOT NULL,
+    received_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (event_id)
+);
+CREATE INDEX inbox_age ON inbox (received_at);
+
+-- The last version of each key that took effect: protects after the inbox row has gone.
+CREATE TABLE inbox_position (
+    topic text NOT NULL,
+    key text NOT NULL,
+    version bigint NOT NULL,
+    PRIMARY KEY (topic, key)
+);
+
+-- Events of a parked key, in order, until a person redrives or discards them.
+CREATE TABLE inbox_parked (
+    topic text NOT NULL,
+    key text NOT NULL,
+    version bigint NOT NULL,
+    event_id uuid NOT NULL,
+    type text NOT NULL,
+    partition integer NOT NULL,
+    kafka_offset bigint NOT NULL,
+    headers jsonb NOT NULL,
+    payload bytea,
+    reason text NOT NULL,
+    attempts integer NOT NULL,
+    parked_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (topic, key, event_id)
+);
+
+-- Idempotency-Key: what was answered to which request, stored with its effect.
+CREATE TABLE idempotency (
+    principal text NOT NULL,
+    route text NOT NULL,
+    key text NOT NULL,
+    request_hash bytea NOT NULL,
+    status integer NOT NULL,
+    response bytea NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (principal, route, key)
+);
+CREATE INDEX idempotency_age ON idempotency (created_at);
+
+-- migrate:down
+
+DROP TABLE idempotency, inbox_parked, inbox_position, inbox, outbox_parked, outbox_cursor, outbox_head, outbox;

@@ -1,0 +1,18 @@
+"""The two words with which a handler says that an event cannot take effect now, or at all."""
+
+from datetime import timedelta
+
+
+class Retry(Exception):
+    """The cause will pass (a row has not arrived, a server is away): ask again later.
+
+    The partition waits, in order, without a limit of attempts; its age raises the alarm.
+    """
+
+    def __init__(self, reason: str, *, after: timedelta = timedelta(seconds=1)) -> None:
+        super().__init__(reason)
+        self.after = after
+
+
+class Reject(Exception):
+    """The event can never take effect as it is: park its key, let the others flow."""
