@@ -1,4 +1,4 @@
-"""How a service runs. Six words: Tx, on, Retry, Reject, Service, ServiceSettings; knows no claim."""
+"""How a service runs, in six words: Tx, on, Retry, Reject, Service, ServiceSettings."""
 
 from chassis.db import Database, Origin, Tx
 from chassis.settings import ServiceSettings

@@ -13,6 +13,8 @@ from uuid_utils.compat import uuid7
 
 from chassis.failpoints import failpoint
 
+Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+
 _INSERT_FACTS = """
 WITH fact AS (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::bytea[])
@@ -65,7 +67,7 @@ class Tx:
     What is emitted leaves with the commit, numbered per key, or not at all.
     """
 
-    connection: asyncpg.Connection
+    connection: Connection
     now: datetime
     origin: Origin = field(default_factory=Origin)
     _facts: list[_Fact] = field(default_factory=list)

@@ -52,4 +52,4 @@ class ServiceSettings(BaseSettings):
     @classmethod
     def load(cls) -> Self:
         """Read the environment, and the folder that SECRETS_DIR names."""
-        return cls(_secrets_dir=os.environ.get("SECRETS_DIR"))  # type: ignore[call-arg]
+        return cls(_secrets_dir=os.environ.get("SECRETS_DIR"))
