@@ -1,0 +1,1 @@
+"""Real PostgreSQL, Kafka, Flowable and an identity provider on one machine, without Docker."""
