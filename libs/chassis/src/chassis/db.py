@@ -12,6 +12,7 @@ from events import MAX_PAYLOAD_BYTES, Envelope, Event, EventId
 from uuid_utils.compat import uuid7
 
 from chassis.failpoints import failpoint
+from chassis.telemetry import traceparent
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
@@ -185,7 +186,11 @@ class Database:
         async with self.pool.acquire(timeout=self.acquire_timeout) as connection:
             has_facts = False
             async with connection.transaction():
-                tx = Tx(connection=connection, now=self.clock(), origin=origin or Origin())
+                tx = Tx(
+                    connection=connection,
+                    now=self.clock(),
+                    origin=origin or Origin(traceparent=traceparent()),
+                )
                 yield tx
                 has_facts = tx.mark() > 0
                 await tx.write_facts()
