@@ -15,6 +15,7 @@ from events.ids import (
     TaskId,
     TenantId,
 )
+from events.kafka_topics import TopicSpec, topic_specs
 from events.topic import MAX_PAYLOAD_BYTES, Topic
 from events.values import ContentHash, Money, OpenEnum
 
@@ -37,6 +38,7 @@ __all__ = [
     "TaskId",
     "TenantId",
     "Topic",
+    "TopicSpec",
     "Unrecognised",
     "claims",
     "decode",
@@ -45,6 +47,7 @@ __all__ = [
     "event_classes",
     "notices",
     "oa",
+    "topic_specs",
     "topics",
     "workflow",
 ]

@@ -72,31 +72,48 @@ class Unrecognised:
 
 
 def decode(headers: Headers, value: bytes | None) -> Envelope[Event] | Unrecognised:
-    """Read one record.
+    """Read one record; headers that are not ours are left alone.
 
     Raises:
         Malformed: a required header is missing or unreadable, or the value does not fit its type.
     """
-    attributes = {name: raw.decode() for name, raw in headers}
+    raw = dict(headers)
+    type_, subject = _text(raw, "ce_type"), _text(raw, "ce_subject")
     try:
-        id_, type_ = EventId(UUID(attributes["ce_id"])), attributes["ce_type"]
-        sequence = int(attributes["ce_sequence"])
-        subject = attributes["ce_subject"]
-    except (KeyError, ValueError) as problem:
-        raise Malformed(f"header missing or unreadable: {problem}") from problem
+        id_, sequence = EventId(UUID(_text(raw, "ce_id"))), int(_text(raw, "ce_sequence"))
+    except ValueError as problem:
+        raise Malformed(f"{type_}: ce_id or ce_sequence is unreadable: {problem}") from problem
     cls = event_class(type_)
     if cls is None or value is None:  # no value: a tombstone, which only erasure writes
         return Unrecognised(id_, type_, subject, sequence)
     try:
-        causation = attributes.get("ce_causationid")
         return Envelope(
             id=id_,
-            time=datetime.fromisoformat(attributes["ce_time"]),
+            time=_aware(_text(raw, "ce_time")),
             sequence=sequence,
-            correlation_id=attributes.get("ce_correlationid", subject),
+            correlation_id=_text(raw, "ce_correlationid") if "ce_correlationid" in raw else subject,
             event=cls.model_validate_json(value),
-            causation_id=EventId(UUID(causation)) if causation else None,
-            traceparent=attributes.get("traceparent"),
+            causation_id=EventId(UUID(_text(raw, "ce_causationid")))
+            if "ce_causationid" in raw
+            else None,
+            traceparent=_text(raw, "traceparent") if "traceparent" in raw else None,
         )
-    except (KeyError, ValueError) as problem:
+    except ValueError as problem:
         raise Malformed(f"{type_}: {problem}") from problem
+
+
+def _text(raw: dict[str, bytes], name: str) -> str:
+    value = raw.get(name)
+    if value is None:
+        raise Malformed(f"header {name} is missing")
+    try:
+        return value.decode()
+    except UnicodeDecodeError as problem:
+        raise Malformed(f"header {name} is not UTF-8") from problem
+
+
+def _aware(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise Malformed(f"header ce_time has no offset from UTC: {text}")
+    return time

@@ -16,7 +16,12 @@ class Event(BaseModel):
     checked when the class is made.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_timedelta="iso8601")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        ser_json_timedelta="iso8601",
+        hide_input_in_errors=True,  # what a record holds stays out of logs and dead letters
+    )
 
     TOPIC: ClassVar[Topic]
     TYPE: ClassVar[str]

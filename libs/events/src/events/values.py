@@ -4,22 +4,49 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidatorFunctionWrapHandler,
+)
 from pydantic.json_schema import JsonSchemaValue, WithJsonSchema
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, core_schema
 
 
-def _no_float(value: Any) -> Any:
+AMOUNT_PATTERN = r"^-?[0-9]{1,14}(\.[0-9]{1,4})?$"
+
+
+class _DecimalString:
+    """On the wire a decimal string and nothing else; in Python a Decimal, a string or an int."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        exact = handler(source)
+        on_the_wire = core_schema.str_schema(pattern=AMOUNT_PATTERN)
+        return core_schema.json_or_python_schema(
+            core_schema.chain_schema([on_the_wire, exact]),
+            core_schema.no_info_wrap_validator_function(_plain, exact),
+        )
+
+
+def _plain(value: Any, exact: ValidatorFunctionWrapHandler) -> Decimal:
     if isinstance(value, float):
         raise ValueError("an amount is a decimal string, never a float")  # noqa: TRY004
-    return value
+    amount: Decimal = exact(value)
+    # 1E+3 would be written as such, and the wire knows no exponents.
+    return amount.quantize(Decimal(1)) if amount.as_tuple().exponent > 0 else amount  # type: ignore[operator]
 
 
 Amount = Annotated[
     Decimal,
-    BeforeValidator(_no_float),
     Field(max_digits=18, decimal_places=4, allow_inf_nan=False),
-    WithJsonSchema({"type": "string", "pattern": r"^-?\d{1,14}(\.\d{1,4})?$"}),
+    _DecimalString,
+    WithJsonSchema({"type": "string", "pattern": AMOUNT_PATTERN}),
 ]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217 code")]
 ContentHash = Annotated[
