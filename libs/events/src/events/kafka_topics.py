@@ -1,4 +1,4 @@
-"""The Kafka topics that must exist: those of the contracts, and one dead-letter topic per reader."""
+"""The Kafka topics that must exist: the contracts' own, and dead letters for each reader."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,7 +14,7 @@ DEAD_LETTER_RETENTION = timedelta(days=14)
 class TopicSpec:
     """One topic as the broker is asked to make it.
 
-    `config` is the same on every cluster; `min_insync_replicas` holds where there are three brokers.
+    `config` is the same on every cluster; `min_insync_replicas` asks for three brokers.
     """
 
     name: str

@@ -15,7 +15,6 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue, WithJsonSchema
 from pydantic_core import CoreSchema, core_schema
 
-
 AMOUNT_PATTERN = r"^-?[0-9]{1,14}(\.[0-9]{1,4})?$"
 
 
@@ -23,9 +22,7 @@ class _DecimalString:
     """On the wire a decimal string and nothing else; in Python a Decimal, a string or an int."""
 
     @classmethod
-    def __get_pydantic_core_schema__(
-        cls, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         exact = handler(source)
         on_the_wire = core_schema.str_schema(pattern=AMOUNT_PATTERN)
         return core_schema.json_or_python_schema(
