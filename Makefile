@@ -32,3 +32,53 @@ lock: ## Resolve requirements.lock again from the pyproject files
 		$(addsuffix /pyproject.toml,$(MEMBERS)) --group pyproject.toml:dev --group pyproject.toml:bench \
 		--no-emit-package tonglu-events --no-emit-package tonglu-chassis --no-emit-package tonglu-local \
 		--output-file requirements.lock
+
+.PHONY: demo
+demo: .venv/ready ## Start everything, drive one claim along the whole road (MANUAL=1 waits for you, ONCE=1 ends when paid)
+	@tonglu demo $(if $(MANUAL),--manual) $(if $(ONCE),--once)
+
+.PHONY: test
+test: check ## Everything, on real servers
+	@pytest -n 2 --dist loadgroup
+
+##@ Run
+.PHONY: up
+up: .venv/ready ## Start the whole embedded stack and leave it running
+	@tonglu up
+
+.PHONY: down
+down: .venv/ready ## Stop what `make up` or `make demo` started
+	@tonglu down
+
+.PHONY: doctor
+doctor: .venv/ready ## Say what is installed, what runs, and what is missing
+	@tonglu doctor
+
+##@ Build
+.PHONY: check
+check: .venv/ready ## Lint, types, laws, migrations, contracts
+	@ruff check --quiet .
+	@ruff format --quiet --check .
+	@mypy $(wildcard libs/*/src services/*/src) cli/src deploy/local/src
+	@lint-imports --no-cache
+	@squawk --config .squawk.toml $(wildcard libs/chassis/src/chassis/migrations/*.sql services/*/migrations/*.sql)
+	@python -m events.printouts check
+	@python -m events.compatibility
+	@pytest -q -n 0 tests/house
+
+.PHONY: fmt
+fmt: .venv/ready ## Put the code in order
+	@ruff check --quiet --fix .
+	@ruff format --quiet .
+
+.PHONY: print-outs
+print-outs: .venv/ready ## Write schemas, AsyncAPI, catalogue and topic list from the contracts
+	@python -m events.printouts write
+
+.PHONY: bench
+bench: .venv/ready ## Measure every speed goal as a ratio to its limit
+	@python benchmarks/run.py
+
+.PHONY: clean
+clean: down ## Remove what runs left behind (.cache, not .venv)
+	@rm -rf .cache

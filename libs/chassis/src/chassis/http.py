@@ -237,19 +237,22 @@ def _answer_errors(app: FastAPI, refusals: Refusals) -> None:
         said = Refusal(error.status_code, "refused", Text("{said}", "{said}"))
         return respond(request, Problem(said, said=str(error.detail)))
 
-    async def busy(request: Request, error: Exception) -> Response:
-        log.warning("dependency away", error=type(error).__name__)
-        return respond(request, Problem(BUSY))
-
     for away in _AWAY:
-        app.add_exception_handler(away, busy)
+        app.add_exception_handler(away, _busy)
     for kind, refusal in refusals.items():
         app.add_exception_handler(kind, _refuse(refusal))
 
-    @app.exception_handler(Exception)
-    async def internal(request: Request, error: Exception) -> Response:
-        log.error("request failed", exc_info=error, request_id=request.state.request_id)
-        return respond(request, Problem(INTERNAL))
+    app.add_exception_handler(Exception, _internal)
+
+
+async def _busy(request: Request, error: Exception) -> Response:
+    log.warning("dependency away", error=type(error).__name__)
+    return respond(request, Problem(BUSY))
+
+
+async def _internal(request: Request, error: Exception) -> Response:
+    log.error("request failed", exc_info=error, request_id=request.state.request_id)
+    return respond(request, Problem(INTERNAL))
 
 
 def _refuse(refusal: Refusal) -> Callable[[Request, Exception], Any]:

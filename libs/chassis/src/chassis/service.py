@@ -121,23 +121,10 @@ class Service:
         return parts
 
     def _api(self, database: Database, health: Health) -> "_Part":
-        serves = "api" in self.settings.roles
         verifier = Verifier(self.settings.oidc_issuer, self.settings.oidc_audience)
-        app = create_app(
-            Edge(
-                name=self.name,
-                database=database,
-                verifier=verifier,
-                routers=(*self.routers, parked_router(self.subscriptions)) if serves else (),
-                refusals=self.refusals,
-                body_bytes=self.settings.http_body_bytes,
-                health=health,
-                public_routers=self.public_routers if serves else (),
-            )
-        )
         server = _Server(
             uvicorn.Config(
-                app,
+                create_app(self._edge(database, verifier, health)),
                 host=self.settings.http_host,
                 port=self.settings.http_port,
                 log_config=None,
@@ -155,6 +142,19 @@ class Service:
             await verifier.close()
 
         return _Part("api", serve, drain)
+
+    def _edge(self, database: Database, verifier: Verifier, health: Health) -> Edge:
+        serves = "api" in self.settings.roles  # without it: health and metrics only
+        return Edge(
+            name=self.name,
+            database=database,
+            verifier=verifier,
+            routers=(*self.routers, parked_router(self.subscriptions)) if serves else (),
+            refusals=self.refusals,
+            body_bytes=self.settings.http_body_bytes,
+            health=health,
+            public_routers=self.public_routers if serves else (),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,13 +92,13 @@ def database_fixture(service: str, migrations: Path | Sequence[Path]) -> Any:
     @pytest.fixture(scope="session")
     async def template(postgres: Any, worker_id: str) -> str:
         name = f"template_{service}_{worker_id}"
-        dsn = postgres.create_database(name)
+        dsn = await postgres.create_database(name)
         await migrate(dsn, [CHASSIS, *folders])
         return name
 
     @pytest.fixture
     async def database(postgres: Any, template: str) -> AsyncIterator[Database]:
-        dsn = postgres.create_database(f"{template}_{next(_numbers)}", template=template)
+        dsn = await postgres.create_database(f"{template}_{next(_numbers)}", template=template)
         database = await Database.connect(dsn, size=5)
         yield database
         await database.close()
