@@ -1,7 +1,6 @@
 """Jars by a hashed lock: each line is fetched by itself, no dependency is resolved at run time."""
 
 import hashlib
-import os
 import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -114,7 +113,7 @@ def _download(jar: Jar, cache: Path) -> Path:
         _checked(jar, fetched)
         place = cache / jar.path
         place.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(fetched, place)
+        fetched.replace(place)
     return place
 
 

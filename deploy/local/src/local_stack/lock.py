@@ -33,7 +33,7 @@ def resolve(folder: Path) -> tuple[Jar, ...]:
 
 def _jar(line: str) -> Jar:
     """Read `group:artifact:jar[:classifier]:version:scope:path`, perhaps with a module name."""
-    group, artifact, _, *classifier, version, _scope, path = line.split(" -- ")[0].split(":")
+    group, artifact, _, *classifier, version, _scope, path = line.partition(" -- ")[0].split(":")
     return Jar(group, artifact, version, "".join(classifier), sha256_of(Path(path)))
 
 

@@ -1,0 +1,141 @@
+"""Apache Kafka, one node in KRaft mode: broker and controller in one Java process."""
+
+import asyncio
+import subprocess
+import uuid
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from local_stack.java import JAVA, class_path, fetch_all
+from local_stack.places import RECIPES
+from local_stack.process import Process
+from local_stack.room import Room, Topic
+
+_RECIPE = RECIPES / "kafka"
+_PROBE = "local.probe"
+_PROBE_SECONDS = 10.0
+_TOPIC_EXISTS = 36
+
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{broker}
+controller.listener.names=CONTROLLER
+controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+log.dirs={data}
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+auto.create.topics.enable=false
+"""
+
+
+def prepare(room: Room) -> Process:
+    """Fetch the jars and, the first time, format the storage."""
+    class_path_env = {"CLASSPATH": class_path(fetch_all(_RECIPE, room.say))}
+    broker, controller = room.port("kafka.broker"), room.port("kafka.controller")
+    properties = room.folder / "server.properties"
+    properties.write_text(
+        _PROPERTIES.format(broker=broker, controller=controller, data=room.folder / "data")
+    )
+    if not (room.folder / "data" / "meta.properties").exists():
+        room.say("format storage")
+        _format(properties, class_path_env)
+    bootstrap = f"127.0.0.1:{broker}"
+    return Process(
+        name="kafka",
+        command=(
+            str(JAVA),
+            *room.options.kafka_memory,
+            "-XX:+UseG1GC",
+            "kafka.Kafka",
+            str(properties),
+        ),
+        env=class_path_env,
+        ready=ready(bootstrap, room.options.topics),
+        provides={"KAFKA_BOOTSTRAP_SERVERS": bootstrap},
+    )
+
+
+def _format(properties: Path, class_path_env: dict[str, str]) -> None:
+    cluster = uuid.uuid4().hex[:22]
+    tool = (str(JAVA), "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format")
+    subprocess.run(  # noqa: S603 -- the command is ours
+        [*tool, "--standalone", "-t", cluster, "-c", str(properties)],
+        env=class_path_env,
+        check=True,
+        capture_output=True,
+    )
+
+
+def ready(bootstrap: str, topics: Iterable[Topic] = ()) -> Callable[[], Awaitable[None]]:
+    """A probe: a record went in and came out through a consumer group, and the topics exist.
+
+    An open port is not enough: the group coordinator comes up later than the listener.
+    """
+
+    async def probe() -> None:
+        await _listens(bootstrap)
+        await create_topics(bootstrap, [Topic(_PROBE, 1), *topics])
+        await _round_trip(bootstrap)
+
+    return probe
+
+
+async def _listens(bootstrap: str) -> None:
+    """The clients log every refused connection as an error, so do not let them try too early."""
+    host, port = bootstrap.split(",", maxsplit=1)[0].rsplit(":", 1)
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.close()
+    await writer.wait_closed()
+
+
+async def create_topics(bootstrap: str, topics: Iterable[Topic]) -> None:
+    """Create what is missing; a topic that exists is left as it is."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        reply = await admin.create_topics(
+            [
+                NewTopic(topic.name, topic.partitions, 1, topic_configs=dict(topic.config))
+                for topic in topics
+            ]
+        )
+    finally:
+        await admin.close()
+    refused = [
+        f"{name}: {message or code}"
+        for name, code, message in reply.topic_errors
+        if code not in (0, _TOPIC_EXISTS)
+    ]
+    if refused:
+        raise RuntimeError("Kafka refused topics: " + "; ".join(refused))
+
+
+async def _round_trip(bootstrap: str) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
+    consumer = AIOKafkaConsumer(
+        _PROBE,
+        bootstrap_servers=bootstrap,
+        group_id=f"{_PROBE}.{uuid.uuid4().hex}",
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+    )
+    try:
+        await producer.start()
+        await producer.send_and_wait(_PROBE, b"ready")
+        await consumer.start()
+        if not await consumer.getmany(timeout_ms=int(_PROBE_SECONDS * 1000)):
+            raise TimeoutError("the probe record did not come back")
+    finally:
+        await consumer.stop()
+        await producer.stop()

@@ -1,0 +1,88 @@
+import asyncio
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from local_stack.kafka import create_topics
+from local_stack.room import Topic
+
+
+async def test_kafka_gives_back_what_was_produced(kafka):
+    await create_topics(kafka.bootstrap_servers, [Topic("round.trip", 1)])
+    assert await _produce_and_read(kafka.bootstrap_servers, "round.trip", b"out") == b"out"
+
+
+async def test_topics_are_created_as_declared_and_left_alone_when_they_exist(kafka):
+    topic = Topic("declared.v1", 3, {"cleanup.policy": "compact", "max.message.bytes": "1000"})
+    await create_topics(kafka.bootstrap_servers, [topic])
+    await create_topics(kafka.bootstrap_servers, [topic])
+
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    await admin.start()
+    try:
+        described = (await admin.describe_topics([topic.name]))[0]
+        replies = await admin.describe_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, topic.name)]
+        )
+    finally:
+        await admin.close()
+    config = {entry[0]: entry[1] for entry in replies[0].resources[0][4]}
+    assert len(described["partitions"]) == 3
+    assert {name: config[name] for name in topic.config} == topic.config
+
+
+async def test_postgres_answers_and_clones_a_template(postgres):
+    template = await postgres.create_database("mould")
+    connection = await asyncpg.connect(template)
+    await connection.execute("create table poured (word text); insert into poured values ('同路')")
+    await connection.close()
+
+    connection = await asyncpg.connect(await postgres.create_database("cast", template="mould"))
+    assert await connection.fetchval("select word from poured") == "同路"
+    await connection.close()
+
+
+async def test_own_kafka_keeps_its_records_over_a_kill(own_kafka):
+    await create_topics(own_kafka.bootstrap_servers, [Topic("kept", 1)])
+    await _produce_and_read(own_kafka.bootstrap_servers, "kept", b"before")
+    await own_kafka.server.kill()
+    await own_kafka.server.start()
+    assert await _produce_and_read(own_kafka.bootstrap_servers, "kept", b"after") == b"before"
+
+
+async def test_paused_kafka_answers_again_after_resume(own_kafka):
+    own_kafka.server.pause()
+    probe = asyncio.create_task(
+        create_topics(own_kafka.bootstrap_servers, [Topic("after.pause", 1)])
+    )
+    await asyncio.wait([probe], timeout=0.5)
+    assert not probe.done()
+    own_kafka.server.resume()
+    await asyncio.wait_for(probe, 30)
+
+
+async def test_postgres_recovers_from_an_immediate_stop(own_postgres):
+    dsn = await own_postgres.create_database("survivor")
+    await own_postgres.stop_immediate()
+    await own_postgres.start()
+    connection = await asyncpg.connect(dsn)
+    assert await connection.fetchval("select 1") == 1
+    await connection.close()
+
+
+async def _produce_and_read(bootstrap: str, topic: str, value: bytes) -> bytes | None:
+    """Produce one record and return the first of the topic."""
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    await producer.start()
+    await consumer.start()
+    try:
+        await producer.send_and_wait(topic, value)
+        partition = TopicPartition(topic, 0)
+        consumer.assign([partition])
+        await consumer.seek_to_beginning(partition)
+        return (await asyncio.wait_for(consumer.getone(), 20)).value
+    finally:
+        await consumer.stop()
+        await producer.stop()
