@@ -124,6 +124,6 @@ def _checked(jar: Jar, path: Path) -> Path:
         raise WrongJar(
             f"{jar.coordinate}: the lock says sha256 {jar.sha256}, the file has {found}. "
             f"The file was deleted; run again, and if it fails again do not trust the source. "
-            f"{jar.coordinate} 的校验和与 jars.lock 不符，文件已删除；请重试，再次不符则不可信任来源。"
+            f"{jar.coordinate} 的校验和与 jars.lock 不符，文件已删除；请重试，仍不符则来源不可信。"
         )
     return path

@@ -23,7 +23,8 @@ def resolve(folder: Path) -> tuple[Jar, ...]:
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "list"
         command = [maven, "-q", "-B", "-f", str(folder / "pom.xml"), *_LIST]
-        subprocess.run([*command, f"-DoutputFile={output}"], check=True)
+        command.append(f"-DoutputFile={output}")
+        subprocess.run(command, check=True)  # noqa: S603 -- the command is ours
         lines = [line.strip() for line in output.read_text().splitlines() if ":jar:" in line]
     lock = folder / "jars.lock"
     compilers = [jar for jar in read_lock(lock) if jar.is_compiler] if lock.exists() else []
