@@ -1,0 +1,85 @@
+"""A finance system that subscribes to Tonglu: books each PaymentRequested and settles it.
+
+It imports nothing of Tonglu. It knows one topic, one event type and one HTTP call; everything is
+in docs/contracts/topics/claims.claim.v1.md. Needs `pip install aiokafka httpx`.
+"""
+
+import asyncio
+import json
+import os
+import sqlite3
+
+import httpx
+from aiokafka import AIOKafkaConsumer
+
+ISSUER, CLAIMS = os.environ["OIDC_ISSUER"], os.environ["CLAIMS_URL"]
+CLIENT = (os.environ["CLIENT_ID"], os.environ["CLIENT_SECRET"])
+
+ledger = sqlite3.connect(os.environ.get("LEDGER", "ledger.sqlite"))
+ledger.execute(
+    "CREATE TABLE IF NOT EXISTS entry (payment_id TEXT PRIMARY KEY, payee TEXT, amount TEXT,"
+    " currency TEXT, receipt TEXT, settled INTEGER DEFAULT 0)"
+)
+
+
+def book(payment: dict) -> str:
+    """One entry per payment id, however often the event comes; the receipt is bound to it."""
+    receipt = f"FIN-{payment['payment_id'][-12:]}"
+    with ledger:
+        ledger.execute(
+            "INSERT OR IGNORE INTO entry (payment_id, payee, amount, currency, receipt)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (payment["payment_id"], payment["payee_id"], *payment["amount"].values(), receipt),
+        )
+    return receipt
+
+
+async def settle(http: httpx.AsyncClient, payment: dict, receipt: str) -> None:
+    """Tell Tonglu. The payment id is the idempotency key: to repeat is safe."""
+    found = (await http.get(f"{ISSUER}/.well-known/openid-configuration")).json()
+    grant = {"grant_type": "client_credentials"}
+    token = (await http.post(found["token_endpoint"], data=grant, auth=CLIENT)).raise_for_status()
+    answer = await http.post(
+        f"{CLAIMS}/api/payments/{payment['payment_id']}/settle",
+        json={"receipt": receipt, "amount": payment["amount"]},
+        headers={
+            "authorization": f"Bearer {token.json()['access_token']}",
+            "idempotency-key": payment["payment_id"],
+        },
+    )
+    answer.raise_for_status()
+    with ledger:
+        ledger.execute(
+            "UPDATE entry SET settled = 1 WHERE payment_id = ?", (payment["payment_id"],)
+        )
+    print(f"settled {payment['payment_id']} {payment['amount']} {receipt}", flush=True)
+
+
+async def pay(http: httpx.AsyncClient, payment: dict) -> None:
+    """Book, then settle until Tonglu has said yes: this event must not be left behind."""
+    receipt = book(payment)
+    while True:
+        try:
+            return await settle(http, payment, receipt)
+        except httpx.HTTPError as error:
+            print(f"{payment['payment_id']}: {error}; again in 1 s", flush=True)
+            await asyncio.sleep(1)
+
+
+async def main() -> None:
+    consumer = AIOKafkaConsumer(
+        "claims.claim.v1",
+        bootstrap_servers=os.environ["KAFKA_BOOTSTRAP_SERVERS"],
+        group_id="finance-subscriber",
+        enable_auto_commit=False,  # the offset moves only after the work is done
+        auto_offset_reset="earliest",
+    )
+    async with consumer, httpx.AsyncClient(timeout=10) as http:
+        async for record in consumer:
+            if dict(record.headers).get("ce_type") == b"payment.requested.v1":
+                await pay(http, json.loads(record.value))
+            await consumer.commit()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
