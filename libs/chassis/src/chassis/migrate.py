@@ -23,6 +23,8 @@ def _dbmate_url(dsn: str) -> str:
     parts = urlsplit(dsn)
     query = dict(parse_qsl(parts.query))
     query.setdefault("sslmode", "disable")
+    # A migration that cannot get its lock soon gives up, rather than queue every writer behind it.
+    query.setdefault("lock_timeout", "5000")
     return urlunsplit(parts._replace(scheme="postgres", query=urlencode(query, safe="/")))
 
 
@@ -32,7 +34,8 @@ async def migrate(dsn: str, directories: Sequence[Path]) -> None:
     Raises:
         MigrationError: a file could not be applied; nothing of it was.
     """
-    await _dbmate(dsn, directories, "create")
+    if not await _exists(dsn):
+        await _dbmate(dsn, directories, "create")
     async with _alone(dsn):
         await _dbmate(dsn, directories, "migrate")
 
@@ -66,6 +69,15 @@ async def wait_until_migrated(dsn: str, directories: Sequence[Path]) -> None:
         if asyncio.get_running_loop().time() > deadline:
             raise TimeoutError(f"migrations still missing: {', '.join(missing)}")
         await asyncio.sleep(0.5)
+
+
+async def _exists(dsn: str) -> bool:
+    try:
+        connection = await asyncpg.connect(dsn, timeout=10)
+    except asyncpg.InvalidCatalogNameError:
+        return False
+    await connection.close()
+    return True
 
 
 @asynccontextmanager

@@ -98,5 +98,4 @@ CREATE TABLE idempotency (
 CREATE INDEX idempotency_age ON idempotency (created_at);
 
 -- migrate:down
-
-DROP TABLE idempotency, inbox_parked, inbox_position, inbox, outbox_parked, outbox_cursor, outbox_head, outbox;
+-- Forward only: a release is rolled back by running the older code on this schema.
