@@ -82,20 +82,25 @@ async def start(*, with_finance: bool) -> tuple[Stack, Company]:
     """Everything up, with its progress shown."""
     show = StartUp()
     stack, people = topology.open_stack(FOLDER, show.say)
+    if console.is_terminal:
+        with Live(show.table(), console=console, transient=True, refresh_per_second=10) as live:
+            show.live = live
+            await start_processes(stack, people, with_finance=with_finance)
+    else:
+        await start_processes(stack, people, with_finance=with_finance)
+    console.print(f"[dim]up in {time.monotonic() - show.began:.1f} s[/dim]")
+    return stack, people
+
+
+async def start_processes(stack: Stack, people: Company, *, with_finance: bool) -> None:
+    """The servers, the five services and, if wanted, the finance system beside them."""
     services = topology.services(stack, people)
 
     def processes(provides: Mapping[str, str]) -> Sequence[Process]:
         found = list(services(provides))
         return [*found, _finance(stack, people, provides)] if with_finance else found
 
-    if console.is_terminal:
-        with Live(show.table(), console=console, transient=True, refresh_per_second=10) as live:
-            show.live = live
-            await stack.up(services=processes)
-    else:
-        await stack.up(services=processes)
-    console.print(f"[dim]up in {time.monotonic() - show.began:.1f} s[/dim]")
-    return stack, people
+    await stack.up(services=processes)
 
 
 def _finance(stack: Stack, people: Company, provides: Mapping[str, str]) -> Process:
