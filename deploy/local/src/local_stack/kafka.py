@@ -53,13 +53,7 @@ def prepare(room: Room) -> Process:
     bootstrap = f"127.0.0.1:{broker}"
     return Process(
         name="kafka",
-        command=(
-            str(JAVA),
-            *room.options.kafka_memory,
-            "-XX:+UseG1GC",
-            "kafka.Kafka",
-            str(properties),
-        ),
+        command=(str(JAVA), *room.options.kafka_java, "kafka.Kafka", str(properties)),
         env=class_path_env,
         ready=ready(bootstrap, room.options.topics),
         provides={"KAFKA_BOOTSTRAP_SERVERS": bootstrap},

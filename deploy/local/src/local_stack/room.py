@@ -24,7 +24,7 @@ class Options:
     """
 
     durable: bool = True
-    kafka_memory: tuple[str, ...] = ("-Xms256m", "-Xmx1g")
+    kafka_java: tuple[str, ...] = ("-Xms256m", "-Xmx1g", "-XX:+UseG1GC")
     topics: tuple[Topic, ...] = ()
     databases: tuple[str, ...] = ()
     people_file: Path | None = None

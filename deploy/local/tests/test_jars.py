@@ -1,0 +1,49 @@
+import pytest
+from local_stack import jars
+from local_stack.jars import Jar, WrongJar, fetch, read_lock, sha256_of
+from local_stack.places import RECIPES
+
+SLF4J = "org.slf4j:slf4j-simple:1.7.36"
+
+
+@pytest.fixture
+def no_maven_repository(monkeypatch, tmp_path):
+    monkeypatch.setattr(jars, "MAVEN_REPOSITORY", tmp_path / "none")
+
+
+@pytest.fixture
+def slf4j():
+    lock = read_lock(RECIPES / "kafka" / "jars.lock")
+    return next(jar for jar in lock if jar.coordinate == SLF4J)
+
+
+def test_lock_lines_name_coordinate_classifier_hash_and_compiler(tmp_path):
+    lock = tmp_path / "jars.lock"
+    lock.write_text("a.b:c:1 00\na.b:c:1:linux-x86_64 01\norg.eclipse.jdt:ecj:3 02 #compiler\n")
+    plain, native, compiler = read_lock(lock)
+    assert plain == Jar("a.b", "c", "1", "", "00")
+    assert str(native.path) == "a/b/c/1/c-1-linux-x86_64.jar"
+    assert compiler.is_compiler
+    assert "".join(f"{jar}\n" for jar in read_lock(lock)) == lock.read_text()
+
+
+def test_missing_jar_is_fetched_and_checked(no_maven_repository, slf4j, tmp_path):
+    (path,) = fetch([slf4j], cache=tmp_path / "m2")
+    assert sha256_of(path) == slf4j.sha256
+
+
+def test_downloaded_jar_with_another_hash_is_refused_by_name(no_maven_repository, slf4j, tmp_path):
+    forged = Jar(slf4j.group, slf4j.artifact, slf4j.version, "", "0" * 64)
+    with pytest.raises(WrongJar, match=SLF4J):
+        fetch([forged], cache=tmp_path / "m2")
+    assert not list(tmp_path.rglob("*.jar"))
+
+
+def test_changed_jar_in_the_cache_is_refused_and_then_fetched_anew(
+    no_maven_repository, slf4j, tmp_path
+):
+    (path,) = fetch([slf4j], cache=tmp_path / "m2")
+    path.write_bytes(b"not this")
+    with pytest.raises(WrongJar, match=SLF4J):
+        fetch([slf4j], cache=tmp_path / "m2")
+    assert fetch([slf4j], cache=tmp_path / "m2") == [path]
