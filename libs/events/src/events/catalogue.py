@@ -50,7 +50,7 @@ Generated from `libs/events`; never edit by hand: `make print-outs`.
 {rows}
 
 - [asyncapi.json](asyncapi.json)：AsyncAPI 3.0，全部主题与消息 / every topic and message
-- [topics.json](topics.json)：需创建的 Kafka 主题，含死信主题 / the topics to create, dead letters too
+- [topics.json](topics.json)：需创建的主题，含死信主题 / topics to create, dead letters too
 - [schemas/](schemas/)：每种事件的 JSON Schema 2020-12 / one JSON Schema per event
 - [released/](released/)：已发布版本，只增不改 / released contracts, only ever added to
 """
@@ -64,11 +64,11 @@ RULES = """\
 """
 ORDER = {
     "delete": """\
-- 同一键的事件按 `ce_sequence` 有序且连续；可能重复送达，请以 `ce_id` 去重。 / Events of one key come in
-  the order of `ce_sequence`, without a gap; one may come twice, so remember its `ce_id`.""",
+- 同一键的事件按 `ce_sequence` 有序且连续；可能重复送达，请以 `ce_id` 去重。 / Events of one key
+  come in the order of `ce_sequence`, without a gap; one may come twice: remember its `ce_id`.""",
     "compact": """\
-- 每条消息是完整状态：取 `ce_sequence` 较大者，序号可有间隔；值为空表示已删除。 / Each record is a whole
-  state: the higher `ce_sequence` wins, gaps are normal, and no value means erased.""",
+- 每条消息是完整状态：取 `ce_sequence` 较大者，序号可有间隔；值为空表示已删除。 / Each record is a
+  whole state: the higher `ce_sequence` wins, gaps are normal, and no value means erased.""",
 }
 
 

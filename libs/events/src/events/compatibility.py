@@ -154,14 +154,14 @@ def _inlined(schema: JsonObject) -> JsonObject:
     return inlined
 
 
-def newest_release(folder: Path = RELEASED) -> Path | None:
+def newest_release(folder: Path) -> Path | None:
     """The folder of the highest released version, or None before the first release."""
     versions = [path for path in folder.glob("*") if path.is_dir()]
     return max(versions, key=lambda path: [int(n) for n in path.name.split(".")], default=None)
 
 
 def main() -> int:
-    newest = newest_release()
+    newest = newest_release(RELEASED)
     if newest is None:
         print("nothing is released yet: everything may still change")  # noqa: T201
         return 0

@@ -1,0 +1,34 @@
+"""A class that would not work on the wire is refused when it is made."""
+
+from typing import ClassVar
+
+import pytest
+from events import ClaimId, Event, Topic, event_class, event_classes
+from events.claims import CLAIM, ClaimSubmitted
+
+
+def test_two_classes_may_not_share_a_wire_type():
+    with pytest.raises(TypeError, match=r"'claim\.submitted\.v1' is taken"):
+
+        class Twin(Event):
+            TOPIC: ClassVar[Topic] = CLAIM
+            TYPE: ClassVar[str] = "claim.submitted.v1"
+            claim_id: ClaimId
+
+    assert event_class("claim.submitted.v1") is ClaimSubmitted
+
+
+def test_an_event_without_its_key_field_is_refused():
+    with pytest.raises(TypeError, match="key field 'claim_id' is missing"):
+
+        class Keyless(Event):
+            TOPIC: ClassVar[Topic] = CLAIM
+            TYPE: ClassVar[str] = "claim.keyless.v1"
+
+    assert event_class("claim.keyless.v1") is None
+
+
+@pytest.mark.parametrize("cls", event_classes(), ids=lambda cls: cls.TYPE)
+def test_an_event_says_in_a_sentence_what_happened(cls):
+    assert cls.__doc__
+    assert cls.__doc__.strip().endswith(".")
