@@ -28,7 +28,18 @@ def test_an_event_without_its_key_field_is_refused():
     assert event_class("claim.keyless.v1") is None
 
 
+def test_a_class_made_outside_the_contracts_is_read_and_not_printed_out():
+    class Rehearsed(Event):
+        TOPIC: ClassVar[Topic] = CLAIM
+        TYPE: ClassVar[str] = "claim.rehearsed.v1"
+        claim_id: ClaimId
+
+    assert event_class("claim.rehearsed.v1") is Rehearsed
+    assert Rehearsed not in event_classes()
+
+
 @pytest.mark.parametrize("cls", event_classes(), ids=lambda cls: cls.TYPE)
-def test_an_event_says_in_a_sentence_what_happened(cls):
+def test_an_event_says_what_happened_in_english_and_chinese(cls):
     assert cls.__doc__
     assert cls.__doc__.strip().endswith(".")
+    assert cls.SUMMARY_ZH.endswith("。")

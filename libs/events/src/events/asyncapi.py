@@ -107,7 +107,8 @@ def _message(cls: type[Event], payload: JsonObject, example: JsonObject) -> Json
     return {
         "name": cls.TYPE,
         "title": cls.__name__,
-        "summary": cls.__doc__,
+        "summary": cls.SUMMARY_ZH,
+        "description": cls.__doc__,
         "contentType": "application/json",
         "headers": _headers(cls),
         "payload": payload,

@@ -123,7 +123,10 @@ def _opening(topic: Topic) -> list[str]:
 
 
 def _table_of(events: list[type[Event]]) -> list[str]:
-    rows = [f"| [`{cls.TYPE}`](#{_anchor(cls)}) | {_sentence(cls)} |" for cls in events]
+    rows = [
+        f"| [`{cls.TYPE}`](#{_anchor(cls)}) | {cls.SUMMARY_ZH}<br>{_sentence(cls)} |"
+        for cls in events
+    ]
     return ["## 事件 / Events", "", "| `ce_type` | |", "|---|---|", *rows, ""]
 
 
@@ -136,7 +139,11 @@ def _event(cls: type[Event], example: JsonObject) -> list[str]:
     return [
         f"## {cls.TYPE}",
         "",
-        f"**{cls.__name__}**: {_sentence(cls)} ([schema](../schemas/{cls.TYPE}.json))",
+        f"**{cls.__name__}** ([JSON Schema](../schemas/{cls.TYPE}.json))",
+        "",
+        cls.SUMMARY_ZH,
+        "",
+        _sentence(cls),
         "",
         "| 字段 / field | 类型 / type | 必填 / required | 说明 / note |",
         "|---|---|---|---|",

@@ -59,6 +59,7 @@ class ClaimSubmitted(Event):
 
     TOPIC: ClassVar[Topic] = CLAIM
     TYPE: ClassVar[str] = "claim.submitted.v1"
+    SUMMARY_ZH: ClassVar[str] = "员工提交了报销单；退回之前明细不再改动。"
 
     claim_id: ClaimId
     revision: int = Field(ge=1, description="rises with each hand-in of the same claim")
@@ -76,6 +77,7 @@ class ClaimWithdrawn(Event):
 
     TOPIC: ClassVar[Topic] = CLAIM
     TYPE: ClassVar[str] = "claim.withdrawn.v1"
+    SUMMARY_ZH: ClassVar[str] = "员工在审批结束前撤回了报销单。"
 
     claim_id: ClaimId
     revision: int = Field(ge=1)
@@ -88,6 +90,7 @@ class ClaimReturned(Event):
 
     TOPIC: ClassVar[Topic] = CLAIM
     TYPE: ClassVar[str] = "claim.returned.v1"
+    SUMMARY_ZH: ClassVar[str] = "报销单被退回，员工可修改后重新提交。"
 
     claim_id: ClaimId
     revision: int = Field(ge=1)
@@ -100,6 +103,7 @@ class ClaimRejected(Event):
 
     TOPIC: ClassVar[Topic] = CLAIM
     TYPE: ClassVar[str] = "claim.rejected.v1"
+    SUMMARY_ZH: ClassVar[str] = "报销单被驳回，不可再提交。"
 
     claim_id: ClaimId
     revision: int = Field(ge=1)
@@ -112,6 +116,7 @@ class ClaimApproved(Event):
 
     TOPIC: ClassVar[Topic] = CLAIM
     TYPE: ClassVar[str] = "claim.approved.v1"
+    SUMMARY_ZH: ClassVar[str] = "全部审批人同意了这一份内容。"
 
     claim_id: ClaimId
     revision: int = Field(ge=1)
@@ -125,6 +130,7 @@ class PaymentRequested(Event):
 
     TOPIC: ClassVar[Topic] = CLAIM
     TYPE: ClassVar[str] = "payment.requested.v1"
+    SUMMARY_ZH: ClassVar[str] = "应当打款；打款编号与报销单、版次、收款人、金额绑定。"
 
     claim_id: ClaimId
     revision: int = Field(ge=1)
@@ -139,6 +145,7 @@ class PaymentSettled(Event):
 
     TOPIC: ClassVar[Topic] = CLAIM
     TYPE: ClassVar[str] = "payment.settled.v1"
+    SUMMARY_ZH: ClassVar[str] = "款项已支付，仅此一次，凭银行回单。"
 
     claim_id: ClaimId
     payment_id: PaymentId
@@ -153,6 +160,7 @@ class PaymentFailed(Event):
 
     TOPIC: ClassVar[Topic] = CLAIM
     TYPE: ClassVar[str] = "payment.failed.v1"
+    SUMMARY_ZH: ClassVar[str] = "银行或财务系统拒绝了这笔打款，款项未动。"
 
     claim_id: ClaimId
     payment_id: PaymentId

@@ -58,6 +58,7 @@ class EmployeeUpdated(Event):
 
     TOPIC: ClassVar[Topic] = EMPLOYEE
     TYPE: ClassVar[str] = "employee.updated.v1"
+    SUMMARY_ZH: ClassVar[str] = "一位员工当前的完整状态。"
 
     employee_id: EmployeeId
     name: ShortText
@@ -75,6 +76,7 @@ class DepartmentUpdated(Event):
 
     TOPIC: ClassVar[Topic] = DEPARTMENT
     TYPE: ClassVar[str] = "department.updated.v1"
+    SUMMARY_ZH: ClassVar[str] = "一个部门当前的完整状态。"
 
     department_id: DepartmentId
     name: ShortText

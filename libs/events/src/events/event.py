@@ -25,6 +25,7 @@ class Event(BaseModel):
 
     TOPIC: ClassVar[Topic]
     TYPE: ClassVar[str]
+    SUMMARY_ZH: ClassVar[str] = ""  # the docstring's sentence in Chinese, for the catalogue
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -47,10 +48,14 @@ def event_class(type_: str) -> type[Event] | None:
 
 
 def event_classes() -> tuple[type[Event], ...]:
-    """Every event class, in the order of their topics and types."""
-    return tuple(sorted(_BY_TYPE.values(), key=lambda cls: (cls.TOPIC.name, cls.TYPE)))
+    """Every event of the contracts, in the order of their topics and types.
+
+    A class made outside this package, as in a test, can be read but is no contract.
+    """
+    contracts = [cls for cls in _BY_TYPE.values() if cls.__module__.startswith("events.")]
+    return tuple(sorted(contracts, key=lambda cls: (cls.TOPIC.name, cls.TYPE)))
 
 
 def topics() -> tuple[Topic, ...]:
     """Every topic that has at least one event, by name."""
-    return tuple(sorted({cls.TOPIC for cls in _BY_TYPE.values()}, key=lambda topic: topic.name))
+    return tuple(sorted({cls.TOPIC for cls in event_classes()}, key=lambda topic: topic.name))

@@ -33,6 +33,7 @@ class NoticeSent(Event):
 
     TOPIC: ClassVar[Topic] = NOTICE
     TYPE: ClassVar[str] = "notice.sent.v1"
+    SUMMARY_ZH: ClassVar[str] = "通知已交给渠道。"
 
     recipient_id: EmployeeId
     notice_id: NoticeId
@@ -47,6 +48,7 @@ class NoticeFailed(Event):
 
     TOPIC: ClassVar[Topic] = NOTICE
     TYPE: ClassVar[str] = "notice.failed.v1"
+    SUMMARY_ZH: ClassVar[str] = "某一渠道最终拒绝了通知，其他渠道不受影响。"
 
     recipient_id: EmployeeId
     notice_id: NoticeId

@@ -47,6 +47,7 @@ class OAInstanceOpened(Event):
 
     TOPIC: ClassVar[Topic] = INSTANCE
     TYPE: ClassVar[str] = "oa.instance-opened.v1"
+    SUMMARY_ZH: ClassVar[str] = "OA 为此单据发起了审批实例，有且仅有一个。"
 
     document_id: DocumentId
     revision: int = Field(ge=1)
@@ -60,6 +61,7 @@ class OADecisionReceived(Event):
 
     TOPIC: ClassVar[Topic] = INSTANCE
     TYPE: ClassVar[str] = "oa.decision-received.v1"
+    SUMMARY_ZH: ClassVar[str] = "有人在 OA 中审批了一个节点，以向 OA 查询所得为准。"
 
     document_id: DocumentId
     revision: int = Field(ge=1)
@@ -78,6 +80,7 @@ class OAInstanceClosed(Event):
 
     TOPIC: ClassVar[Topic] = INSTANCE
     TYPE: ClassVar[str] = "oa.instance-closed.v1"
+    SUMMARY_ZH: ClassVar[str] = "OA 审批实例已结束，状态以 OA 所报为准。"
 
     document_id: DocumentId
     revision: int = Field(ge=1)
@@ -92,6 +95,7 @@ class OASubmissionStuck(Event):
 
     TOPIC: ClassVar[Topic] = INSTANCE
     TYPE: ClassVar[str] = "oa.submission-stuck.v1"
+    SUMMARY_ZH: ClassVar[str] = "单据无法送达 OA，需人工处理。"
 
     document_id: DocumentId
     revision: int = Field(ge=1)
@@ -105,6 +109,7 @@ class OADriftDetected(Event):
 
     TOPIC: ClassVar[Topic] = INSTANCE
     TYPE: ClassVar[str] = "oa.drift-detected.v1"
+    SUMMARY_ZH: ClassVar[str] = "OA 与我方状态不一致；人工核对之前不据此作任何决定。"
 
     document_id: DocumentId
     revision: int = Field(ge=1)

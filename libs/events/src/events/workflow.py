@@ -70,6 +70,7 @@ class ApprovalRequested(Event):
 
     TOPIC: ClassVar[Topic] = APPROVAL
     TYPE: ClassVar[str] = "approval.requested.v1"
+    SUMMARY_ZH: ClassVar[str] = "单据需要审批，审批流已从头到尾排定。"
 
     document_id: DocumentId
     document_kind: DocumentKind
@@ -90,6 +91,7 @@ class ApprovalTaskAssigned(Event):
 
     TOPIC: ClassVar[Topic] = APPROVAL
     TYPE: ClassVar[str] = "approval.task-assigned.v1"
+    SUMMARY_ZH: ClassVar[str] = "现在轮到此人审批。"
 
     document_id: DocumentId
     revision: int = Field(ge=1)
@@ -105,6 +107,7 @@ class ApprovalTaskDecided(Event):
 
     TOPIC: ClassVar[Topic] = APPROVAL
     TYPE: ClassVar[str] = "approval.task-decided.v1"
+    SUMMARY_ZH: ClassVar[str] = "待办的首个有效决定；之后的不再计入。"
 
     document_id: DocumentId
     revision: int = Field(ge=1)
@@ -125,6 +128,7 @@ class ApprovalDecided(Event):
 
     TOPIC: ClassVar[Topic] = APPROVAL
     TYPE: ClassVar[str] = "approval.decided.v1"
+    SUMMARY_ZH: ClassVar[str] = "审批已结束；未知结果绝不代表同意。"
 
     document_id: DocumentId
     document_kind: DocumentKind
@@ -139,6 +143,7 @@ class ApprovalCancelled(Event):
 
     TOPIC: ClassVar[Topic] = APPROVAL
     TYPE: ClassVar[str] = "approval.cancelled.v1"
+    SUMMARY_ZH: ClassVar[str] = "单据已撤回，审批随之取消。"
 
     document_id: DocumentId
     revision: int = Field(ge=1)
