@@ -19,38 +19,39 @@ _PROBE = "local.probe"
 _PROBE_SECONDS = 10.0
 _TOPIC_EXISTS = 36
 
-_PROPERTIES = """\
-process.roles=broker,controller
-node.id=1
-listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{broker}
-controller.listener.names=CONTROLLER
-controller.quorum.bootstrap.servers=127.0.0.1:{controller}
-log.dirs={data}
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-group.initial.rebalance.delay.ms=0
-auto.create.topics.enable=false
-"""
+# One node: nothing to replicate to, and nobody to wait for when a group forms.
+SETTINGS = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "controller.listener.names": "CONTROLLER",
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "4",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "group.initial.rebalance.delay.ms": "0",
+    "auto.create.topics.enable": "false",
+}
 
 
 def prepare(room: Room) -> Process:
     """Fetch the jars and, the first time, format the storage."""
     class_path_env = {"CLASSPATH": class_path(fetch_all(_RECIPE, room.say))}
-    broker, controller = room.port("kafka.broker"), room.port("kafka.controller")
+    bootstrap = f"127.0.0.1:{room.port('kafka.broker')}"
+    controller = f"127.0.0.1:{room.port('kafka.controller')}"
     properties = room.folder / "server.properties"
-    properties.write_text(
-        _PROPERTIES.format(broker=broker, controller=controller, data=room.folder / "data")
-    )
+    settings = SETTINGS | {
+        "listeners": f"PLAINTEXT://{bootstrap},CONTROLLER://{controller}",
+        "advertised.listeners": f"PLAINTEXT://{bootstrap}",
+        "controller.quorum.bootstrap.servers": controller,
+        "log.dirs": str(room.folder / "data"),
+    }
+    properties.write_text("".join(f"{name}={text}\n" for name, text in settings.items()))
     if not (room.folder / "data" / "meta.properties").exists():
         room.say("format storage")
         _format(properties, class_path_env)
-    bootstrap = f"127.0.0.1:{broker}"
     return Process(
         name="kafka",
         command=(str(JAVA), *room.options.kafka_java, "kafka.Kafka", str(properties)),

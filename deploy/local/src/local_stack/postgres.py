@@ -23,6 +23,8 @@ PROGRAMS = Path(str(_WHEEL and _WHEEL.origin)).parent / "pginstall" / "bin"
 
 _ROOTS_STAND_IN = "nobody"
 _SOCKET_PATH_BYTES = 90  # the system's limit for a whole socket path is 104 to 108
+# The built-in locale sorts alike on every machine.
+LOCALE = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 _FRUGAL = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
@@ -116,12 +118,10 @@ def _own(folder: Path, user: str | None) -> None:
 
 
 def _initdb(data: Path, user: str | None, *, durable: bool) -> None:
-    """The built-in locale sorts alike on every machine."""
-    locale = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
     subprocess.run(  # noqa: S603 -- the command is ours
         [
             *(str(PROGRAMS / "initdb"), "-D", str(data), "-U", "postgres"),
-            *("--auth=trust", "--encoding=UTF8", *locale),
+            *("--auth=trust", "--encoding=UTF8", *LOCALE),
             *([] if durable else ["--no-sync"]),
         ],
         user=user,

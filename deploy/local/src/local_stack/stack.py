@@ -23,7 +23,7 @@ PARTS: Mapping[str, Callable[[Room], Process]] = {
 }
 
 # A server that already exists is used instead of a part of ours when its variable is set.
-_ELSEWHERE = {"kafka": "KAFKA_BOOTSTRAP_SERVERS", "postgres": "POSTGRES_DSN"}
+ELSEWHERE = {"kafka": "KAFKA_BOOTSTRAP_SERVERS", "postgres": "POSTGRES_DSN"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,10 @@ class Stack:
         elsewhere: Mapping[str, str],
         started: list[Running],
     ) -> dict[str, str]:
-        given = {name: elsewhere[key] for name, key in _ELSEWHERE.items() if elsewhere.get(key)}
+        given = {name: elsewhere[key] for name, key in ELSEWHERE.items() if elsewhere.get(key)}
         own = [name for name in parts if name not in given]
         prepared = await asyncio.gather(*(asyncio.to_thread(self._prepare, name) for name in own))
-        provides = {_ELSEWHERE[name]: address for name, address in given.items()}
+        provides = {ELSEWHERE[name]: address for name, address in given.items()}
         for process in prepared:
             provides.update(process.provides)
         await self._settle(given)

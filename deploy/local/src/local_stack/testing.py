@@ -25,9 +25,11 @@ import psutil
 import pytest
 
 from local_stack import postgres as pg
+from local_stack.container import engine_answers
+from local_stack.container import process as container_process
 from local_stack.places import CACHE
 from local_stack.room import Options
-from local_stack.stack import Stack
+from local_stack.stack import ELSEWHERE, Stack
 
 _RUNS = CACHE / "test-stack"
 _FOLDER = "TONGLU_TEST_STACK"
@@ -180,6 +182,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def _shared(part: str) -> tuple[Mapping[str, str], Server]:
     stack = Stack(Path(os.environ[_FOLDER]), _OPTIONS)
+    if part in ELSEWHERE and not os.environ.get(ELSEWHERE[part]) and engine_answers():
+        process = container_process(part, stack.port(part))
+        _wait(stack.up([], lambda _: [process]))
+        return process.provides, Server(part, None)
     address = _wait(stack.up([part]))
     is_ours = any(status.name == part for status in stack.status())
     return address, Server(part, stack if is_ours else None)
