@@ -1,0 +1,1 @@
+"""People and departments, from the source that each company names."""

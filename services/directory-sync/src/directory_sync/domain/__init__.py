@@ -1,0 +1,1 @@
+"""What a source says about people and departments, and what follows from it. Pure."""
