@@ -144,6 +144,19 @@ def close_an_enum(of):
     severity["enum"] = severity.pop("x-extensible-enum")
 
 
+def make_an_enum(of):
+    category = schema(of)["$defs"]["ExpenseLine"]["properties"]["category"]
+    category["x-extensible-enum"] = ["hotel", "flight"]
+
+
+def forget_the_element_type(of):
+    del schema(of, "employee.updated.v1")["properties"]["roles"]["items"]
+
+
+def forbid_unknown_fields(of):
+    schema(of)["additionalProperties"] = False
+
+
 def remove_event(of):
     del of["events"]["claim.withdrawn.v1"]
 
@@ -190,6 +203,9 @@ def change_cleanup(of):
         (make_optional, ["field content_hash", "was required and may now be absent"]),
         (remove_enum_value, ["field violations[].severity", "the value block was removed"]),
         (close_an_enum, ["field violations[].severity", "enum changed from none"]),
+        (make_an_enum, ["field lines[].category", "would become UNKNOWN"]),
+        (forget_the_element_type, ["field roles[]", "type changed from string to none"]),
+        (forbid_unknown_fields, ["field of any name", "additionalProperties changed"]),
         (remove_event, ["claim.withdrawn.v1", "the event is gone"]),
         (move_event, ["claim.withdrawn.v1", "moved from topic claims.claim.v1"]),
         (remove_topic, ["claims.claim.v1", "the topic is gone"]),

@@ -1,5 +1,6 @@
 """A class that would not work on the wire is refused when it is made."""
 
+import re
 from typing import ClassVar
 
 import pytest
@@ -43,3 +44,8 @@ def test_an_event_says_what_happened_in_english_and_chinese(cls):
     assert cls.__doc__
     assert cls.__doc__.strip().endswith(".")
     assert cls.SUMMARY_ZH.endswith("。")
+
+
+@pytest.mark.parametrize("cls", event_classes(), ids=lambda cls: cls.TYPE)
+def test_a_wire_type_is_a_noun_a_participle_and_a_version(cls):
+    assert re.fullmatch(r"[a-z]+(\.[a-z]+(-[a-z]+)*)+\.v[1-9][0-9]*", cls.TYPE)

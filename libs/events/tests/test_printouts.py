@@ -46,6 +46,14 @@ def test_a_stale_a_missing_and_an_orphaned_file_are_each_named(folder):
     ]
 
 
+def test_an_event_without_a_golden_example_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(printouts, "EXAMPLES", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["printouts", "check"])
+
+    assert printouts.main() == 1
+    assert "has no golden example: write libs/events/examples/" in capsys.readouterr().err
+
+
 def test_writing_removes_orphans_and_leaves_releases_alone(folder):
     (folder / "schemas" / "claim.archived.v1.json").write_text("{}")
     printouts.release("0.1.0", folder)

@@ -93,8 +93,8 @@ def _broken_schema(where: str, before: JsonObject, after: JsonObject) -> Iterato
     yield from _changed_rules(where, before, after)
     yield from _removed_values(where, before, after)
     yield from _broken_fields(where, before, after)
-    if "items" in before and "items" in after:
-        yield from _broken_schema(f"{where}[]", before["items"], after["items"])
+    if "items" in before or "items" in after:
+        yield from _broken_schema(f"{where}[]", before.get("items", {}), after.get("items", {}))
 
 
 def _changed_rules(where: str, before: JsonObject, after: JsonObject) -> Iterator[str]:
@@ -102,7 +102,7 @@ def _changed_rules(where: str, before: JsonObject, after: JsonObject) -> Iterato
     for rule in sorted((before.keys() | after.keys()) - _NO_RULE - _COMPARED_APART):
         old, new = before.get(rule, "none"), after.get(rule, "none")
         if old != new:
-            yield f"field {where}: {rule} changed from {old} to {new}"
+            yield f"field {where or 'of any name'}: {rule} changed from {old} to {new}"
 
 
 def _removed_values(where: str, before: JsonObject, after: JsonObject) -> Iterator[str]:
@@ -111,6 +111,8 @@ def _removed_values(where: str, before: JsonObject, after: JsonObject) -> Iterat
         for value in before["x-extensible-enum"]:
             if value not in kept:
                 yield f"field {where}: the value {value} was removed"
+    elif "x-extensible-enum" in after:
+        yield f"field {where}: any value was allowed, and now the others would become UNKNOWN"
 
 
 def _broken_fields(where: str, before: JsonObject, after: JsonObject) -> Iterator[str]:

@@ -30,8 +30,13 @@ def examples() -> dict[str, JsonObject]:
     """The golden example of every event: its headers and its value.
 
     Raises:
-        FileNotFoundError: an event has none.
+        ValueError: an event has none.
     """
+    for cls in event_classes():
+        if not (EXAMPLES / f"{cls.TYPE}.json").exists():
+            raise ValueError(
+                f"{cls.__name__} has no golden example: write libs/events/examples/{cls.TYPE}.json"
+            )
     return {
         cls.TYPE: json.loads((EXAMPLES / f"{cls.TYPE}.json").read_text(encoding="utf-8"))
         for cls in event_classes()
@@ -123,9 +128,9 @@ def main() -> int:
     commands.add_parser("check", help="status 1 and a list when docs/contracts/ is not fresh")
     commands.add_parser("release", help="keep the present contracts").add_argument("version")
     asked = parser.parse_args()
-    if asked.command == "check":
-        return _check()
     try:
+        if asked.command == "check":
+            return _check()
         write() if asked.command == "write" else release(asked.version)
     except ValueError as refusal:
         print(refusal, file=sys.stderr)  # noqa: T201
