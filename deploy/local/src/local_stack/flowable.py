@@ -37,9 +37,9 @@ def prepare(room: Room) -> Process:
         ),
         env={
             "CLASSPATH": os.pathsep.join((str(classes), class_path(jars))),
-            "OA_WEBHOOK_URL": options.webhook_url,
-            "OA_WEBHOOK_SECRET": options.webhook_secret,
-            "OA_PEOPLE_FILE": str(options.people_file or ""),
+            **({"OA_WEBHOOK_URL": options.webhook_url} if options.webhook_url else {}),
+            **({"OA_WEBHOOK_SECRET": options.webhook_secret} if options.webhook_secret else {}),
+            **({"OA_PEOPLE_FILE": str(options.people_file)} if options.people_file else {}),
         },
         ready=answers(f"{address}/actuator/health"),
         provides={"FLOWABLE_URL": address},

@@ -30,8 +30,8 @@ def prepare(room: Room) -> Process:
         env={
             "PORT": str(port),
             "ISSUER": issuer,
-            "PEOPLE_FILE": str(options.people_file or ""),
-            "CLIENTS_FILE": str(options.clients_file or ""),
+            **({"PEOPLE_FILE": str(options.people_file)} if options.people_file else {}),
+            **({"CLIENTS_FILE": str(options.clients_file)} if options.clients_file else {}),
         },
         ready=answers(f"{issuer}/.well-known/openid-configuration"),
         provides={"OIDC_ISSUER": issuer},

@@ -10,13 +10,14 @@ pause a server ask for those and disturb nobody.
 """
 
 import asyncio
+import json
 import os
 import shutil
 import signal
 import uuid
 from collections.abc import Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,6 +38,19 @@ _FOLDER = "TONGLU_TEST_STACK"
 _QUICK_JAVA = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 _OPTIONS = Options(durable=False, kafka_java=_QUICK_JAVA)
 _BEGAN_HERE = pytest.StashKey[Path]()
+
+PASSWORD = "for-tests-only"  # noqa: S105 -- servers on loopback
+PEOPLE: tuple[Mapping[str, object], ...] = (
+    {"id": "oa-admin", "name": "OA 管理员", "roles": [], "groups": ["admin"]},
+    {"id": "lin", "name": "林一", "roles": ["employee"], "groups": ["sales"]},
+    {"id": "chen", "name": "陈立", "roles": ["employee", "approver"], "groups": ["sales"]},
+    {"id": "zhou", "name": "周敏", "roles": ["employee", "finance"], "groups": ["finance"]},
+    {"id": "admin", "name": "管理员", "roles": ["employee", "admin"], "groups": ["it"]},
+)
+CLIENTS: tuple[Mapping[str, object], ...] = (
+    {"client_id": "finance-subscriber", "roles": ["finance"]},
+    {"client_id": "tonglu-cli", "roles": ["admin", "auditor", "finance", "monitor"]},
+)
 
 T = TypeVar("T")
 
@@ -104,18 +118,21 @@ class Postgres:
 
 @dataclass(frozen=True, slots=True)
 class Flowable:
-    """The OA's address, without `/process-api`."""
+    """The OA's address, without `/process-api`, and its administrator; PEOPLE may sign in too."""
 
     url: str
+    admin: tuple[str, str]
     server: Server
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
+    """The issuer; it knows PEOPLE and CLIENTS."""
+
     issuer: str
     server: Server
 
-    async def token(self, client_id: str, client_secret: str) -> str:
+    async def token(self, client_id: str, client_secret: str = PASSWORD) -> str:
         """An access token for a machine, by client credentials."""
         async with httpx.AsyncClient(timeout=10) as http:
             found = await http.get(f"{self.issuer}/.well-known/openid-configuration")
@@ -142,7 +159,7 @@ def postgres() -> Postgres:
 @pytest.fixture(scope="session")
 def flowable() -> Flowable:
     address, server = _shared("flowable")
-    return Flowable(address["FLOWABLE_URL"], server)
+    return Flowable(address["FLOWABLE_URL"], ("oa-admin", PASSWORD), server)
 
 
 @pytest.fixture(scope="session")
@@ -181,7 +198,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def _shared(part: str) -> tuple[Mapping[str, str], Server]:
-    stack = Stack(Path(os.environ[_FOLDER]), _OPTIONS)
+    folder = Path(os.environ[_FOLDER])
+    people, clients = _company(folder)
+    stack = Stack(folder, replace(_OPTIONS, people_file=people, clients_file=clients))
     if part in ELSEWHERE and not os.environ.get(ELSEWHERE[part]) and engine_answers():
         process = container_process(part, stack.port(part))
         _wait(stack.up([], lambda _: [process]))
@@ -189,6 +208,21 @@ def _shared(part: str) -> tuple[Mapping[str, str], Server]:
     address = _wait(stack.up([part]))
     is_ours = any(status.name == part for status in stack.status())
     return address, Server(part, stack if is_ours else None)
+
+
+def _company(folder: Path) -> tuple[Path, Path]:
+    """The files that Flowable and the identity provider read; every worker writes them alike."""
+    folder.mkdir(parents=True, exist_ok=True)
+    people, clients = folder / "people.json", folder / "clients.json"
+    _write(people, [{**person, "password": PASSWORD} for person in PEOPLE])
+    _write(clients, [{**client, "client_secret": PASSWORD} for client in CLIENTS])
+    return people, clients
+
+
+def _write(file: Path, content: object) -> None:
+    draft = file.with_suffix(f".{os.getpid()}")
+    draft.write_text(json.dumps(content, ensure_ascii=False))
+    draft.replace(file)
 
 
 def _own(part: str) -> Iterator[tuple[Mapping[str, str], Server]]:
