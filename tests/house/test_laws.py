@@ -130,7 +130,7 @@ CHECKS: dict[Check, tuple[Callable[[], list[Path]], str, str]] = {
     calls_outside_inside_transaction: (
         service_modules,
         "delivery.py",
-        "async def f(db, vendor):\n  async with db.transaction() as tx:\n    await vendor.submit(tx)",
+        "async def f(db, oa):\n  async with db.transaction() as tx:\n    await oa.submit(tx)",
     ),
     too_long: (product_modules, "long.py", "def f():\n" + "    x = 1\n" * 31),
     floats_near_money: (product_modules, "domain.py", "limit = 1.5"),

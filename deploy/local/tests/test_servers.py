@@ -4,8 +4,8 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from local_stack.kafka import create_topics
 from local_stack.room import Topic
+from local_stack.topics import contract_topics, create_topics
 
 
 async def test_kafka_gives_back_what_was_produced(kafka):
@@ -30,6 +30,16 @@ async def test_topics_are_created_as_declared_and_left_alone_when_they_exist(kaf
     config = {entry[0]: entry[1] for entry in replies[0].resources[0][4]}
     assert len(described["partitions"]) == 3
     assert {name: config[name] for name in topic.config} == topic.config
+
+
+async def test_every_topic_of_the_contracts_can_be_created(kafka):
+    await create_topics(kafka.bootstrap_servers, contract_topics())
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    await admin.start()
+    try:
+        assert {topic.name for topic in contract_topics()} <= set(await admin.list_topics())
+    finally:
+        await admin.close()
 
 
 async def test_postgres_answers_and_clones_a_template(postgres):

@@ -7,17 +7,16 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from local_stack.java import JAVA, class_path, fetch_all
 from local_stack.places import RECIPES
 from local_stack.process import Process
 from local_stack.room import Room, Topic
+from local_stack.topics import create_topics
 
 _RECIPE = RECIPES / "kafka"
 _PROBE = "local.probe"
 _PROBE_SECONDS = 10.0
-_TOPIC_EXISTS = 36
 
 # One node: nothing to replicate to, and nobody to wait for when a group forms.
 SETTINGS = {
@@ -92,28 +91,6 @@ async def _listens(bootstrap: str) -> None:
     _, writer = await asyncio.open_connection(host, int(port))
     writer.close()
     await writer.wait_closed()
-
-
-async def create_topics(bootstrap: str, topics: Iterable[Topic]) -> None:
-    """Create what is missing; a topic that exists is left as it is."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        reply = await admin.create_topics(
-            [
-                NewTopic(topic.name, topic.partitions, 1, topic_configs=dict(topic.config))
-                for topic in topics
-            ]
-        )
-    finally:
-        await admin.close()
-    refused = [
-        f"{name}: {message or code}"
-        for name, code, message in reply.topic_errors
-        if code not in (0, _TOPIC_EXISTS)
-    ]
-    if refused:
-        raise RuntimeError("Kafka refused topics: " + "; ".join(refused))
 
 
 async def _round_trip(bootstrap: str) -> None:

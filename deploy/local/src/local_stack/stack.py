@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from local_stack import flowable, identity, kafka, postgres
+from local_stack import flowable, identity, kafka, postgres, topics
 from local_stack.places import CACHE
 from local_stack.process import NotReady, Process, Running, end, exit_code, spawn, tail, wait_ready
 from local_stack.room import Options, Room
@@ -107,7 +107,7 @@ class Stack:
     async def _settle(self, given: Mapping[str, str]) -> None:
         """Servers that exist already need our topics and databases too."""
         if "kafka" in given:
-            await kafka.create_topics(given["kafka"], self.options.topics)
+            await topics.create_topics(given["kafka"], self.options.topics)
         if "postgres" in given:
             await postgres.ready(given["postgres"], self.options.databases)()
 

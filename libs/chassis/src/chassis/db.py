@@ -176,7 +176,13 @@ class Database:
             max_size=size,
             command_timeout=command_timeout,
             timeout=acquire_timeout,
-            server_settings={"application_name": "tonglu", "timezone": "UTC"},
+            server_settings={
+                "application_name": "tonglu",
+                "timezone": "UTC",
+                # A process that is stopped inside a transaction must not hold its locks for ever.
+                "idle_in_transaction_session_timeout": "30s",
+                "tcp_user_timeout": "30s",
+            },
         )
         return cls(pool=pool, acquire_timeout=acquire_timeout)
 
