@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from events.event import Event
 from events.ids import ClaimId, EmployeeId, PaymentId
 from events.topic import Topic
-from events.values import ContentHash, Money, OpenEnum, ShortText
+from events.values import ContentHash, Money, OpenEnum, ShortText, Word
 
 CLAIM = Topic(
     "claims.claim.v1",
@@ -36,7 +36,7 @@ class Violation(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     line_no: int = Field(ge=1)
-    rule_id: str
+    rule_id: Word
     severity: Severity
     limit: Money | None = None
     reason: ShortText | None = None  # the employee's explanation; every warning needs one
@@ -48,9 +48,9 @@ class ExpenseLine(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     line_no: int = Field(ge=1)
-    category: str
+    category: Word
     spent_on: date
-    city: str | None = None
+    city: Word | None = None
     amount: Money
 
 

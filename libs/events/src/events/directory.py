@@ -11,7 +11,7 @@ from pydantic import AwareDatetime
 from events.event import Event
 from events.ids import DepartmentId, EmployeeId
 from events.topic import Topic
-from events.values import OpenEnum, ShortText
+from events.values import OpenEnum, ShortText, Word
 
 EMPLOYEE = Topic(
     "directory.employee.v1",
@@ -65,8 +65,8 @@ class EmployeeUpdated(Event):
     email: ShortText | None = None
     department_id: DepartmentId
     manager_id: EmployeeId | None = None  # None: the head of the company
-    roles: tuple[str, ...] = ()  # named duties, such as finance or admin
-    language: str = "zh"
+    roles: tuple[Word, ...] = ()  # named duties, such as finance or admin
+    language: Word = "zh"
     status: EmploymentStatus
     updated_at: AwareDatetime
 

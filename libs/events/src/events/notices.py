@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, Field
 from events.event import Event
 from events.ids import DocumentId, EmployeeId, NoticeId
 from events.topic import Topic
-from events.values import OpenEnum, ShortText
+from events.values import OpenEnum, ShortText, Word
 
 NOTICE = Topic(
     "notifier.notice.v1",
@@ -38,7 +38,7 @@ class NoticeSent(Event):
     recipient_id: EmployeeId
     notice_id: NoticeId
     document_id: DocumentId
-    template: str
+    template: Word
     channel: ChannelName
     sent_at: AwareDatetime
 
@@ -53,7 +53,7 @@ class NoticeFailed(Event):
     recipient_id: EmployeeId
     notice_id: NoticeId
     document_id: DocumentId
-    template: str
+    template: Word
     channel: ChannelName
     attempts: int = Field(ge=1)
     reason: ShortText

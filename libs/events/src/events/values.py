@@ -48,6 +48,7 @@ Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217 cod
 ContentHash = Annotated[
     str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the canonical document, hex")
 ]
+Word = Annotated[str, Field(max_length=64)]  # a name out of a list: category, city, rule, role
 ShortText = Annotated[str, Field(max_length=200)]
 Opinion = Annotated[str, Field(max_length=1000)]
 

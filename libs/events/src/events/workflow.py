@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from events.event import Event
 from events.ids import DocumentId, EmployeeId, TaskId, TenantId
 from events.topic import Topic
-from events.values import ContentHash, Money, OpenEnum, Opinion, ShortText
+from events.values import ContentHash, Money, OpenEnum, Opinion, ShortText, Word
 
 APPROVAL = Topic(
     "workflow.approval.v1",
@@ -62,7 +62,7 @@ class RouteStep(BaseModel):
     step: int = Field(ge=1)
     name: ShortText
     approver_id: EmployeeId
-    rule: str
+    rule: ShortText
 
 
 class ApprovalRequested(Event):
@@ -75,7 +75,7 @@ class ApprovalRequested(Event):
     document_id: DocumentId
     document_kind: DocumentKind
     revision: int = Field(ge=1)
-    definition: str = Field(description="id and version of the definition, as in travel-claim@1")
+    definition: Word = Field(description="id and version of the definition, as in travel-claim@1")
     mode: Mode
     tenant: TenantId | None = None  # the OA that runs it; None when the mode is native
     submitter_id: EmployeeId
@@ -115,7 +115,7 @@ class ApprovalTaskDecided(Event):
     step: int = Field(ge=1)
     decision: Decision
     decided_by: EmployeeId
-    via: str = Field(
+    via: Word = Field(
         description="the system in which it was decided: tonglu, or the OA's tenant id"
     )
     content_hash: ContentHash
