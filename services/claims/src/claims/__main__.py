@@ -1,0 +1,6 @@
+"""`python -m claims`."""
+
+from claims.app import service
+
+if __name__ == "__main__":
+    service().main()

@@ -1,0 +1,1 @@
+"""Claims: drafted, handed in, decided."""

@@ -1,0 +1,127 @@
+"""What is done with a claim: draft, edit, hand in, withdraw, decide."""
+
+import structlog
+from chassis import Reject, Retry, Tx
+from events import ClaimId, EmployeeId
+from events.workflow import ApprovalDecided, DocumentKind
+from uuid_utils.compat import uuid7
+
+from claims.claim import domain, store
+from claims.claim.domain import (
+    Claim,
+    ClaimChanged,
+    ClaimNotFound,
+    DecisionImpossible,
+    Move,
+    Status,
+    Summary,
+)
+from claims.policy import handlers as policy_handlers
+from claims.policy.domain import Finding, Line
+
+log = structlog.get_logger()
+Content = tuple[str, tuple[Line, ...]]
+
+
+async def draft_claim(tx: Tx, owner: EmployeeId, content: Content) -> Claim:
+    """Keep a new draft: its title and its lines."""
+    claim = domain.draft(ClaimId(str(uuid7())), owner, content, tx.now)
+    await store.add_claim(tx, claim)
+    return claim
+
+
+async def edit_claim(
+    tx: Tx, owner: EmployeeId, id_: ClaimId, version: int, content: Content
+) -> Claim:
+    """Replace the whole draft, if nobody has changed it since `version`."""
+    claim = await readable_claim(tx, id_, owner)
+    claim.expect(version)
+    edited = claim.edited(*content, tx.now)
+    if not await store.save_draft(tx, claim, edited):
+        raise ClaimChanged
+    return edited
+
+
+async def submit_claim(
+    tx: Tx, owner: EmployeeId, id_: ClaimId, version: int | None = None
+) -> Claim:
+    """Hand it in. `version`: what the employee has seen, if they say so."""
+    claim = await readable_claim(tx, id_, owner)
+    if version is not None:
+        claim.expect(version)
+    findings = await policy_handlers.judge(tx, claim.lines)
+    submitted, fact = claim.submitted(findings, tx.now)
+    await _save(tx, claim, submitted)
+    tx.emit(fact)
+    return submitted
+
+
+async def withdraw_claim(tx: Tx, owner: EmployeeId, id_: ClaimId) -> Claim:
+    """Take it back before it is decided; a decision that comes later finds it withdrawn."""
+    claim = await readable_claim(tx, id_, owner)
+    withdrawn, fact = claim.withdrawn(tx.now)
+    await _save(tx, claim, withdrawn)
+    tx.emit(fact)
+    return withdrawn
+
+
+async def decide_claim(tx: Tx, decision: ApprovalDecided) -> Claim | None:
+    """Let the outcome of an approval take effect; None when it has none here.
+
+    Raises:
+        Reject: it cannot be about this claim as it was handed in. It is never taken for a yes.
+    """
+    if decision.document_kind is not DocumentKind.CLAIM:
+        return None
+    claim = await store.claim(tx, ClaimId(decision.document_id), None)
+    if claim is None:
+        raise Reject(f"claim {decision.document_id} is unknown here")
+    try:
+        made = claim.decided(decision, tx.now)
+    except DecisionImpossible as impossible:
+        raise Reject(f"claim {claim.id}: {impossible}") from impossible
+    if made is None:
+        log.info("decision overtaken", claim_id=claim.id, revision=decision.revision)
+        return None
+    decided, fact = made
+    if not await store.save_status(tx, claim, decided):
+        raise Retry(f"claim {claim.id} was changed at the same moment")
+    tx.emit(fact)
+    return decided
+
+
+async def move_claim(tx: Tx, id_: ClaimId, move: Move) -> Claim:
+    """Move it on because its payment has moved."""
+    claim = await readable_claim(tx, id_, None)
+    moved = claim.moved(move, tx.now)
+    await _save(tx, claim, moved)
+    return moved
+
+
+async def readable_claim(tx: Tx, id_: ClaimId, reader: EmployeeId | None) -> Claim:
+    """The claim, if it is the reader's; `reader` None: one who may read all.
+
+    Raises:
+        ClaimNotFound: there is none, or it is another person's.
+    """
+    claim = await store.claim(tx, id_, reader)
+    if claim is None:
+        raise ClaimNotFound
+    return claim
+
+
+async def claims_of(
+    tx: Tx, owner: EmployeeId, status: Status | None, after: ClaimId | None, limit: int
+) -> list[Summary]:
+    """A page of this person's claims, newest first."""
+    return await store.claims_of(tx, owner, status, after, limit)
+
+
+async def findings_of(tx: Tx, claim: Claim) -> tuple[Finding, ...]:
+    """What policy says: today, while it can be changed; else what it said at the hand-in."""
+    return await policy_handlers.judge(tx, claim.lines) if claim.is_editable else claim.findings
+
+
+async def _save(tx: Tx, before: Claim, after: Claim) -> None:
+    if not await store.save_status(tx, before, after):
+        raise ClaimChanged

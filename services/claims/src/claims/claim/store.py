@@ -1,0 +1,148 @@
+"""All SQL of claims and their lines."""
+
+import json
+from collections.abc import Sequence
+
+from asyncpg import Record
+from chassis import Tx
+from events import ClaimId, ContentHash, EmployeeId
+from pydantic import TypeAdapter
+
+from claims.claim.domain import Claim, Status, Summary
+from claims.policy.domain import Finding, Line, exact
+
+_FINDINGS = TypeAdapter(tuple[Finding, ...])
+_CLAIM_WITH_LINES = """
+SELECT c.id, c.employee_id, c.title, c.status, c.revision, c.version, c.total, c.currency,
+       c.content_hash, c.findings, c.created_at, c.changed_at, c.submitted_at,
+       l.line_no, l.category, l.spent_on, l.city, l.amount, l.reason
+  FROM claim c JOIN expense_line l ON l.claim_id = c.id
+ WHERE c.id = $1 AND ($2::text IS NULL OR c.employee_id = $2)
+ ORDER BY l.line_no
+"""
+
+
+async def claim(tx: Tx, id_: ClaimId, owner: EmployeeId | None) -> Claim | None:
+    """The claim, if it is this person's; `owner` None: whoever's it is.
+
+    Claim and lines come from one snapshot without a lock, which a joined row lock would tear apart;
+    the write then asks that the version is still this one.
+    """
+    return _claim(await tx.fetch(_CLAIM_WITH_LINES, id_, owner))
+
+
+async def claims_of(
+    tx: Tx, owner: EmployeeId, status: Status | None, after: ClaimId | None, limit: int
+) -> list[Summary]:
+    """A page of this person's claims, newest first, older than `after`."""
+    rows = await tx.fetch(
+        "SELECT id, title, status, revision, version, total, currency, created_at, changed_at,"
+        " submitted_at FROM claim WHERE employee_id = $1 AND ($2::text IS NULL OR status = $2)"
+        " AND ($3::text IS NULL OR id < $3) ORDER BY id DESC LIMIT $4",
+        *(owner, status, after, limit),
+    )
+    return [
+        Summary(
+            id=ClaimId(row["id"]),
+            title=row["title"],
+            status=Status(row["status"]),
+            revision=row["revision"],
+            version=row["version"],
+            total=exact(row["total"], row["currency"]),
+            created_at=row["created_at"],
+            changed_at=row["changed_at"],
+            submitted_at=row["submitted_at"],
+        )
+        for row in rows
+    ]
+
+
+async def add_claim(tx: Tx, claim: Claim) -> None:
+    await tx.execute(
+        "WITH added AS (INSERT INTO claim (id, employee_id, title, status, revision, version,"
+        " total, currency, created_at, changed_at)"
+        " VALUES ($1, $9, $10, $11, $12, $13, $14, $15, $16, $17))"
+        " INSERT INTO expense_line (claim_id, line_no, category, spent_on, city, amount, currency,"
+        " reason) SELECT $1, * FROM unnest($2::integer[], $3::text[], $4::date[], $5::text[],"
+        " $6::numeric[], $7::text[], $8::text[])",
+        *(claim.id, *_columns(claim.lines)),
+        *(claim.employee_id, claim.title, claim.status, claim.revision, claim.version),
+        *(claim.total.amount, claim.total.currency, claim.created_at, claim.changed_at),
+    )
+
+
+async def save_draft(tx: Tx, before: Claim, after: Claim) -> bool:
+    """Write title, lines and total anew; False, and nothing written, if `before` is outdated."""
+    done = await tx.execute(
+        "WITH changed AS (UPDATE claim SET title = $9, version = $10, total = $11, currency = $12,"
+        " changed_at = $13 WHERE id = $1 AND version = $14 RETURNING id),"
+        " gone AS (DELETE FROM expense_line l USING changed"
+        " WHERE l.claim_id = changed.id AND l.line_no > $15)"
+        " INSERT INTO expense_line AS l (claim_id, line_no, category, spent_on, city, amount,"
+        " currency, reason) SELECT changed.id, line.* FROM changed, unnest($2::integer[],"
+        " $3::text[], $4::date[], $5::text[], $6::numeric[], $7::text[], $8::text[]) AS line"
+        " ON CONFLICT (claim_id, line_no) DO UPDATE SET category = excluded.category,"
+        " spent_on = excluded.spent_on, city = excluded.city, amount = excluded.amount,"
+        " currency = excluded.currency, reason = excluded.reason",
+        *(after.id, *_columns(after.lines)),
+        *(after.title, after.version, after.total.amount, after.total.currency),
+        *(after.changed_at, before.version, len(after.lines)),
+    )
+    return done != "INSERT 0 0"
+
+
+async def save_status(tx: Tx, before: Claim, after: Claim) -> bool:
+    """Write where the claim stands; False, and nothing written, if `before` is outdated."""
+    done = await tx.execute(
+        "UPDATE claim SET status = $3, revision = $4, version = $5, content_hash = $6,"
+        " findings = $7, changed_at = $8, submitted_at = $9 WHERE id = $1 AND version = $2",
+        *(after.id, before.version, after.status, after.revision, after.version),
+        *(after.content_hash, _FINDINGS.dump_json(after.findings).decode()),
+        *(after.changed_at, after.submitted_at),
+    )
+    return done == "UPDATE 1"
+
+
+def _columns(lines: Sequence[Line]) -> tuple[list[object], ...]:
+    return (
+        [line.line_no for line in lines],
+        [line.category for line in lines],
+        [line.spent_on for line in lines],
+        [line.city for line in lines],
+        [line.amount.amount for line in lines],
+        [line.amount.currency for line in lines],
+        [line.reason for line in lines],
+    )
+
+
+def _claim(rows: Sequence[Record]) -> Claim | None:
+    if not rows:
+        return None
+    first = rows[0]
+    currency = first["currency"]
+    return Claim(
+        id=ClaimId(first["id"]),
+        employee_id=EmployeeId(first["employee_id"]),
+        title=first["title"],
+        lines=tuple(_line(row, currency) for row in rows),
+        total=exact(first["total"], currency),
+        status=Status(first["status"]),
+        revision=first["revision"],
+        version=first["version"],
+        created_at=first["created_at"],
+        changed_at=first["changed_at"],
+        submitted_at=first["submitted_at"],
+        content_hash=first["content_hash"] and ContentHash(first["content_hash"]),
+        findings=_FINDINGS.validate_python(json.loads(first["findings"])),
+    )
+
+
+def _line(row: Record, currency: str) -> Line:
+    return Line(
+        line_no=row["line_no"],
+        category=row["category"],
+        spent_on=row["spent_on"],
+        city=row["city"],
+        amount=exact(row["amount"], currency),
+        reason=row["reason"],
+    )

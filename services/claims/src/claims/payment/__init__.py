@@ -1,0 +1,1 @@
+"""Payments: the money of an approved claim, asked for and paid once."""

@@ -1,0 +1,1 @@
+"""Policy: how much may be spent on what, as dated rules that are data."""
