@@ -1,6 +1,9 @@
+import shutil
+
 import pytest
 from local_stack import jars
 from local_stack.jars import Jar, WrongJar, fetch, read_lock, sha256_of
+from local_stack.lock import resolve
 from local_stack.places import RECIPES
 
 SLF4J = "org.slf4j:slf4j-simple:1.7.36"
@@ -47,3 +50,9 @@ def test_changed_jar_in_the_cache_is_refused_and_then_fetched_anew(
     with pytest.raises(WrongJar, match=SLF4J):
         fetch([slf4j], cache=tmp_path / "m2")
     assert fetch([slf4j], cache=tmp_path / "m2") == [path]
+
+
+@pytest.mark.skipif(shutil.which("mvn") is None, reason="Maven, which makes the lock, is not here")
+@pytest.mark.parametrize("recipe", sorted(pom.parent.name for pom in RECIPES.glob("*/pom.xml")))
+def test_lock_is_what_maven_resolves_from_the_pom(recipe):
+    assert resolve(RECIPES / recipe) == read_lock(RECIPES / recipe / "jars.lock")
