@@ -90,3 +90,5 @@ CREATE TABLE timeline_entry (
     facts jsonb NOT NULL
 );
 CREATE INDEX timeline_of_document ON timeline_entry (document_id, occurred_at, event_id);
+
+-- migrate:down

@@ -33,6 +33,6 @@ async def client(database: Database, issuer: Issuer) -> AsyncIterator[httpx.Asyn
     verifier = issuer.verifier()
     edge = Edge("claims", database, verifier, ROUTERS, REFUSALS)
     async with api_client(edge) as client:
-        client.headers |= {"accept-language": "en", **issuer.bearer("E1001", "employee")}
+        client.headers.update({"accept-language": "en", **issuer.bearer("E1001", "employee")})
         yield client
     await verifier.close()

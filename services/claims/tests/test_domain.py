@@ -222,7 +222,7 @@ def test_state_table_allows_a_move_or_refuses_it_by_name(status: Status, move: M
     else:
         with pytest.raises(MoveNotAllowed) as refusal:
             claim.moved(move, NOW)
-        assert (refusal.value.status, refusal.value.move) == (status, move)
+        assert (refusal.value.claim_status, refusal.value.move) == (status, move)
         assert refusal.value.status_zh == STATUS_ZH[status]
 
 

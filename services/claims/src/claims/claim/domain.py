@@ -95,7 +95,7 @@ class MoveNotAllowed(Exception):
 
     def __init__(self, status: Status, move: Move) -> None:
         super().__init__(f"{move} while {status}")
-        self.status = status.value
+        self.claim_status = status.value
         self.status_zh = STATUS_ZH[status]
         self.move = move.value
 

@@ -10,9 +10,9 @@ from chassis.idempotency import OncePerKey
 from chassis.problem import NOT_FOUND, Refusal, Text
 from events import ClaimId, EmployeeId, Money, PaymentId
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
-from claims.claim.api import MoneyIn, Words
+from claims.claim.api import MoneyIn, ShortWords
 from claims.payment import handlers
 from claims.payment.domain import (
     AlreadySettled,
@@ -45,8 +45,8 @@ REFUSALS: dict[type[Exception], Refusal] = {
         409,
         "payment-closed",
         Text(
-            "打款当前状态为 {status}，此操作要求 {needed}；请查看该报销单最新的打款。",
-            "The payment is {status}, this needs {needed}; see the claim's latest payment.",
+            "打款当前状态为 {payment_status}，此操作要求 {needed}；请查看该报销单最新的打款。",
+            "The payment is {payment_status}, this needs {needed}; see the claim's latest payment.",
         ),
     ),
 }
@@ -61,7 +61,6 @@ def _payment_id(payment_id: str) -> PaymentId:
 
 
 PaymentIdInPath = Annotated[PaymentId, Depends(_payment_id)]
-ShortWords = Annotated[Words, Field(max_length=200)]
 
 
 class SettleIn(BaseModel):

@@ -47,7 +47,7 @@ class PaymentClosed(Exception):
 
     def __init__(self, status: PaymentStatus, needed: PaymentStatus) -> None:
         super().__init__(f"{status}, not {needed}")
-        self.status = status.value
+        self.payment_status = status.value
         self.needed = needed.value
 
 

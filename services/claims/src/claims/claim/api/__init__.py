@@ -1,6 +1,6 @@
 """Claims over HTTP."""
 
-from claims.claim.api.models import ClaimIdInPath, ClaimOut, MoneyIn, Words, shown
+from claims.claim.api.models import ClaimIdInPath, ClaimOut, MoneyIn, ShortWords, shown
 from claims.claim.api.routes import REFUSALS, all_readers, router
 
 __all__ = [
@@ -8,7 +8,7 @@ __all__ = [
     "ClaimIdInPath",
     "ClaimOut",
     "MoneyIn",
-    "Words",
+    "ShortWords",
     "all_readers",
     "router",
     "shown",

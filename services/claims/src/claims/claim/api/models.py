@@ -106,15 +106,21 @@ def _known(currency: str) -> str:
     return currency
 
 
-def _printable(text: str) -> str:
+def _printable(text: object) -> object:
+    if not isinstance(text, str):
+        return text
     if any(unicodedata.category(char) == "Cc" for char in text):
         raise refused("control_character", _UNPRINTABLE)
     return unicodedata.normalize("NFC", text)
 
 
-Words = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(_printable)
-]
+def _up_to(max_length: int) -> StringConstraints:
+    return StringConstraints(strip_whitespace=True, min_length=1, max_length=max_length)
+
+
+Title = Annotated[str, _up_to(MAX_TITLE), BeforeValidator(_printable)]
+City = Annotated[str, _up_to(60), BeforeValidator(_printable)]
+ShortWords = Annotated[str, _up_to(200), BeforeValidator(_printable)]
 
 
 def _claim_id(claim_id: str) -> ClaimId:
@@ -154,9 +160,9 @@ class LineIn(BaseModel):
 
     category: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
     spent_on: date = Field(ge=date(2000, 1, 1), le=date(2099, 12, 31))
-    city: Annotated[Words, Field(max_length=60)] | None = None
+    city: City | None = None
     amount: MoneyIn
-    reason: Annotated[Words, Field(max_length=200)] | None = None
+    reason: ShortWords | None = None
 
     def line(self, line_no: int) -> Line:
         return Line(
@@ -174,7 +180,7 @@ class DraftIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    title: Annotated[Words, Field(max_length=MAX_TITLE)]
+    title: Title
     lines: list[LineIn] = Field(min_length=1, max_length=MAX_LINES)
 
     @field_validator("lines")

@@ -37,8 +37,8 @@ REFUSALS: dict[type[Exception], Refusal] = {
         409,
         "move-not-allowed",
         Text(
-            "报销单当前状态为“{status_zh}”，不能执行 {move}；请刷新后再看可用操作（moves）。",
-            "The claim is {status}, which does not allow {move}; reload it and see its moves.",
+            "报销单{status_zh}，不能执行 {move}；请刷新后再看可用操作（moves）。",
+            "The claim is {claim_status}, which does not allow {move}; reload it and see its moves.",
         ),
     ),
     VersionConflict: Refusal(
