@@ -57,3 +57,6 @@ CREATE TABLE tenant (
     error text,
     checked_at timestamptz NOT NULL
 );
+
+-- migrate:down
+-- Forward only: a release is rolled back by running the older code on this schema.

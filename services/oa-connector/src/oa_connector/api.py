@@ -8,7 +8,7 @@ from chassis.auth import needs
 from chassis.http import Db
 from chassis.problem import NOT_FOUND, TOO_LARGE, Problem, Refusal, Text
 from events import DocumentId, TenantId
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from prometheus_client import Counter
 from pydantic import AwareDatetime, BaseModel
 
@@ -50,6 +50,8 @@ REFUSALS: dict[type[Exception], Refusal] = {
         ),
     ),
 }
+
+Revision = Annotated[int, Path(ge=1, le=2_147_483_647)]
 
 router = APIRouter(prefix="/api/oa")
 
@@ -96,7 +98,7 @@ async def list_submissions(
 @router.post(
     "/submissions/{document_id}/{revision}/retry", dependencies=[needs("admin")], status_code=202
 )
-async def retry_submission(database: Db, document_id: str, revision: int) -> SubmissionView:
+async def retry_submission(database: Db, document_id: str, revision: Revision) -> SubmissionView:
     """Search the OA again, and create only if nothing is found."""
     async with database.transaction() as tx:
         retried = await handlers.retry_submission(tx, DocumentId(document_id), revision)

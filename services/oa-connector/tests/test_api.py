@@ -1,0 +1,165 @@
+"""The edge: forged callbacks leave no trace, administrators see and retry what is stuck."""
+
+import hashlib
+import hmac
+import json
+import time
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from chassis.http import Edge
+from chassis.testing import Issuer, api_client
+from events import InstanceId, TenantId
+from oa_connector import handlers, store
+from oa_connector.api import MAX_CALLBACK_BYTES, REFUSALS, callbacks, router
+from oa_connector.domain import Instance, Patience
+from oa_connector.vendors.flowable import FlowableCallbacks
+
+SECRET = "callback-secret"
+FLOWABLE = TenantId("flowable")
+BODY = json.dumps({"type": "TASK_COMPLETED", "processInstanceId": "p1"}).encode()
+
+
+@pytest.fixture(scope="module")
+def issuer():
+    return Issuer()
+
+
+@pytest.fixture
+async def api(database, issuer):
+    inbound = {FLOWABLE: FlowableCallbacks(lambda: SECRET)}
+    edge = Edge(
+        name="oa-connector",
+        database=database,
+        verifier=issuer.verifier(),
+        routers=(router,),
+        public_routers=(callbacks(inbound),),
+        refusals=REFUSALS,
+    )
+    async with api_client(edge) as client:
+        yield client
+
+
+def signed(body=BODY, *, secret=SECRET, at=None):
+    at = at or int(time.time())
+    signature = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
+    return {"x-oa-signature": signature, "x-oa-timestamp": str(at), "x-oa-delivery": str(uuid4())}
+
+
+async def count_callbacks(database):
+    async with database.transaction() as tx:
+        return await tx.fetchval("SELECT count(*) FROM callback")
+
+
+async def opened(database, event):
+    async with database.transaction() as tx:
+        await handlers.on_approval_requested(tx, event)
+        lease = timedelta(seconds=30)
+        taken = await store.take_due(tx, FLOWABLE, store.SENDING, limit=1, lease=lease)
+        found = [Instance(InstanceId("p1"), event.content_hash, is_open=True)]
+        await handlers.record_lookup(tx, taken[0].submission, found, Patience())
+
+
+async def test_a_proven_callback_is_kept_and_makes_its_submission_due(api, database, approval):
+    event = approval()
+    await opened(database, event)
+    answer = await api.post("/callbacks/flowable", content=BODY, headers=signed())
+    assert answer.status_code == 204
+    async with database.transaction() as tx:
+        assert (await store.submission(tx, event.document_id, 1)).hints == 1
+    assert await count_callbacks(database) == 1
+
+
+async def test_a_callback_about_an_unknown_process_is_kept_and_acknowledged(api, database):
+    answer = await api.post("/callbacks/flowable", content=BODY, headers=signed())
+    assert (answer.status_code, await count_callbacks(database)) == (204, 1)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        signed(secret="guessed"),
+        signed(b"another body"),
+        signed(at=int(time.time()) - 3600),
+        signed(at=int(time.time()) + 3600),
+    ],
+    ids=["unsigned", "wrong secret", "other body", "stale", "from the future"],
+)
+async def test_a_forged_or_stale_callback_is_401_and_nothing_is_stored(api, database, headers):
+    answer = await api.post(
+        "/callbacks/flowable", content=BODY, headers={**headers, "accept-language": "en"}
+    )
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "check the secret" in answer.json()["detail"]
+    assert await count_callbacks(database) == 0
+
+
+async def test_a_callback_for_an_unknown_oa_is_401(api, database):
+    answer = await api.post("/callbacks/nobody", content=BODY, headers=signed())
+    assert (answer.status_code, await count_callbacks(database)) == (401, 0)
+
+
+async def test_a_replayed_callback_is_401_also_under_another_delivery_id(api, database):
+    headers = signed()
+    assert (await api.post("/callbacks/flowable", content=BODY, headers=headers)).is_success
+    for delivery in (headers["x-oa-delivery"], str(uuid4())):
+        again = {**headers, "x-oa-delivery": delivery}
+        answer = await api.post("/callbacks/flowable", content=BODY, headers=again)
+        assert answer.status_code == 401
+    assert await count_callbacks(database) == 1
+
+
+@pytest.mark.parametrize("body", [b"no json", b"[" * 50_000, b"{}"])
+async def test_a_signed_callback_that_cannot_be_read_is_400(api, database, body):
+    answer = await api.post("/callbacks/flowable", content=body, headers=signed(body))
+    assert (answer.status_code, await count_callbacks(database)) == (400, 0)
+
+
+async def test_a_callback_over_the_cap_is_413(api, database):
+    body = b" " * (MAX_CALLBACK_BYTES + 1)
+    answer = await api.post("/callbacks/flowable", content=body, headers=signed(body))
+    assert (answer.status_code, await count_callbacks(database)) == (413, 0)
+
+
+async def test_an_administrator_sees_what_is_stuck_and_tries_again(api, database, issuer, approval):
+    event = approval(tenant=TenantId("other"))
+    async with database.transaction() as tx:
+        await handlers.on_approval_requested(tx, event)
+        await handlers.refuse_strangers(tx, [FLOWABLE])
+    headers = issuer.bearer("admin", "admin")
+    listed = await api.get("/api/oa/submissions?state=NEEDS_HUMAN", headers=headers)
+    assert [one["document_id"] for one in listed.json()] == [event.document_id]
+    assert "other" in listed.json()[0]["last_error"]
+    retry = f"/api/oa/submissions/{event.document_id}/1/retry"
+    first = await api.post(retry, headers=headers)
+    assert (first.status_code, first.json()["state"]) == (202, "UNKNOWN")
+    assert (await api.post(retry, headers=headers)).status_code == 409
+
+
+async def test_an_unknown_submission_is_404_and_an_unknown_state_422(api, issuer):
+    headers = issuer.bearer("admin", "admin")
+    missing = await api.post("/api/oa/submissions/nothing/1/retry", headers=headers)
+    wrong = await api.get("/api/oa/submissions?state=LOST", headers=headers)
+    assert (missing.status_code, wrong.status_code) == (404, 422)
+    huge = await api.post(f"/api/oa/submissions/nothing/{10**12}/retry", headers=headers)
+    assert huge.status_code == 422
+
+
+async def test_roles_are_needed(api, issuer):
+    auditor, nobody = issuer.bearer("a", "auditor"), issuer.bearer("e", "employee")
+    assert (await api.get("/api/oa/submissions")).status_code == 401
+    assert (await api.get("/api/oa/submissions", headers=nobody)).status_code == 403
+    assert (await api.get("/api/oa/submissions", headers=auditor)).status_code == 200
+    retry = await api.post("/api/oa/submissions/x/1/retry", headers=auditor)
+    assert retry.status_code == 403
+
+
+async def test_what_an_oa_said_of_itself_is_shown(api, database, issuer):
+    async with database.transaction() as tx:
+        await store.save_tenant(tx, FLOWABLE, version="7.2.0", error=None)
+        await store.save_tenant(tx, FLOWABLE, version=None, error="no answer")
+    shown = (await api.get("/api/oa/tenants", headers=issuer.bearer("a", "admin"))).json()
+    assert [(one["version"], one["error"]) for one in shown] == [("7.2.0", "no answer")]

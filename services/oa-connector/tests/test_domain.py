@@ -1,0 +1,221 @@
+"""The state table of a submission, and what follows from each answer of an OA."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from events import EmployeeId, InstanceId
+from events.oa import (
+    Drift,
+    InstanceStatus,
+    OADecisionReceived,
+    OADriftDetected,
+    OAInstanceClosed,
+    OAInstanceOpened,
+    OASubmissionStuck,
+)
+from events.workflow import Decision
+from oa_connector import domain
+from oa_connector.domain import (
+    DecidedStep,
+    Instance,
+    Patience,
+    Snapshot,
+    State,
+    Status,
+    Submission,
+    SubmitOutcome,
+    SubmitResult,
+)
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+PATIENCE = Patience()
+P1, P2 = InstanceId("p1"), InstanceId("p2")
+
+
+@pytest.fixture
+def new(approval) -> Submission:
+    return domain.requested(approval(), NOW).submission
+
+
+@pytest.fixture
+def open_one(new) -> Submission:
+    return replace(new, state=State.SUBMITTED, instance_id=P1, opened_at=NOW)
+
+
+def step(by: str, outcome: str | None) -> DecidedStep:
+    return DecidedStep(EmployeeId(by), outcome, None, NOW)
+
+
+def snapshot(submission: Submission, *steps: DecidedStep, status=Status.PENDING) -> Snapshot:
+    return Snapshot(status, submission.content_hash, steps)
+
+
+def test_amount_travels_as_the_decimal_string_it_is(new):
+    assert new.form.amount == "1488.00"
+
+
+def test_a_route_without_approvers_is_never_sent(approval):
+    move = domain.requested(approval(route=()), NOW)
+    assert move.submission.state is State.NEEDS_HUMAN
+    assert [type(fact) for fact in move.facts] == [OASubmissionStuck]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"),
+    [
+        (SubmitOutcome.UNKNOWN, State.UNKNOWN),
+        (SubmitOutcome.RETRY_LATER, State.NEW),
+        (SubmitOutcome.REJECTED, State.NEEDS_HUMAN),
+    ],
+)
+def test_a_create_that_was_not_accepted_goes_where_its_outcome_says(new, outcome, state):
+    sending = replace(new, state=State.SUBMITTING)
+    move = domain.not_created(sending, SubmitResult(outcome, detail="x"), PATIENCE, NOW)
+    assert move.submission.state is state
+    assert [type(f) for f in move.facts] == ([OASubmissionStuck] if state == "NEEDS_HUMAN" else [])
+
+
+def test_an_unknown_create_is_looked_up_at_its_three_waits_and_only_then_sent_again(new):
+    result = SubmitResult(SubmitOutcome.UNKNOWN, detail="time-out")
+    move = domain.not_created(replace(new, state=State.SUBMITTING), result, PATIENCE, NOW)
+    waits = [move.due_in]
+    while move.submission.state is State.UNKNOWN:
+        looking = replace(move.submission, state=State.RESOLVING)
+        move = domain.looked_up(looking, [], PATIENCE, NOW)
+        waits.append(move.due_in)
+    assert [wait.total_seconds() for wait in waits] == [1, 5, 30, 0]
+    assert (move.submission.state, move.submission.attempt) == (State.NEW, 2)
+
+
+def test_after_five_unknown_creates_a_person_must_look(new):
+    last = replace(new, state=State.RESOLVING, attempt=5, lookups=2, last_error="500 boom")
+    move = domain.looked_up(last, [], PATIENCE, NOW)
+    assert move.submission.state is State.NEEDS_HUMAN
+    assert "500 boom" in move.facts[0].reason
+
+
+def test_what_the_oa_accepted_but_cannot_find_is_never_sent_again(new):
+    named = replace(new, state=State.RESOLVING, lookups=2, instance_id=P1)
+    assert domain.looked_up(named, [], PATIENCE, NOW).submission.state is State.NEEDS_HUMAN
+
+
+def test_of_two_processes_the_oldest_with_our_content_is_adopted(new):
+    wrong = Instance(InstanceId("p0"), "ff" * 32, is_open=True)
+    twins = [Instance(one, new.content_hash, is_open=True) for one in (P1, P2)]
+    found = [wrong, *twins]
+    move = domain.looked_up(replace(new, state=State.RESOLVING), found, PATIENCE, NOW)
+    assert move.submission.instance_id == P1
+    assert [type(fact) for fact in move.facts] == [OAInstanceOpened]
+
+
+def test_a_process_that_lost_the_content_hash_waits_for_a_person(new):
+    found = [Instance(P1, None, is_open=True)]
+    move = domain.looked_up(replace(new, state=State.SUBMITTING), found, PATIENCE, NOW)
+    assert move.submission.state is State.NEEDS_HUMAN
+
+
+def test_silence_during_a_create_leaves_it_unknown(new):
+    move = domain.unreachable(replace(new, state=State.SUBMITTING), "cut", PATIENCE)
+    assert move.submission.state is State.UNKNOWN
+
+
+def test_waits_after_silence_double_up_to_a_minute():
+    waits = [PATIENCE.after_failures(n).total_seconds() for n in (1, 2, 3, 6, 7, 10_000)]
+    assert waits == [1, 2, 4, 32, 60, 60]
+
+
+def test_old_processes_are_polled_less_often():
+    minutes = [PATIENCE.until_next_poll(timedelta(minutes=age)) for age in (0, 5, 30, 600)]
+    assert [wait.total_seconds() for wait in minutes] == [5, 5, 30, 60]
+
+
+@pytest.mark.parametrize(
+    ("state", "instance", "becomes"),
+    [
+        (State.NEW, None, State.CLOSED),
+        (State.SUBMITTING, None, State.SUBMITTING),
+        (State.UNKNOWN, None, State.UNKNOWN),
+        (State.RESOLVING, None, State.RESOLVING),
+        (State.SUBMITTED, P1, State.WITHDRAWING),
+        (State.WITHDRAWING, P1, None),
+        (State.NEEDS_HUMAN, None, State.CLOSED),
+        (State.NEEDS_HUMAN, P1, State.WITHDRAWING),
+        (State.CLOSED, P1, None),
+    ],
+)
+def test_withdrawing_from_each_state(new, state, instance, becomes):
+    move = domain.withdrawn(replace(new, state=state, instance_id=instance), "why")
+    assert (move.submission.state if move else None) == becomes
+
+
+def test_what_is_withdrawn_during_an_unknown_create_is_ended_once_it_is_found(new):
+    wanted = replace(new, state=State.RESOLVING, withdraw_reason="why")
+    found = [Instance(P1, new.content_hash, is_open=True)]
+    assert domain.looked_up(wanted, found, PATIENCE, NOW).submission.state is State.WITHDRAWING
+    last = replace(wanted, lookups=2)
+    assert domain.looked_up(last, [], PATIENCE, NOW).submission.state is State.CLOSED
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.NEEDS_HUMAN])
+def test_only_what_waits_for_a_person_can_be_tried_again(new, state):
+    with pytest.raises(domain.SubmissionNotStuckError):
+        domain.retried(replace(new, state=state))
+
+
+def test_a_second_try_looks_before_it_creates(new):
+    assert domain.retried(replace(new, state=State.NEEDS_HUMAN)).submission.state is State.UNKNOWN
+
+
+def test_each_decision_is_told_once_and_in_order(open_one):
+    first = domain.followed(open_one, snapshot(open_one, step("chen", "approve")), PATIENCE, NOW)
+    both = snapshot(open_one, step("chen", "approve"), step("zhou", "reject"))
+    second = domain.followed(first.submission, both, PATIENCE, NOW)
+    again = domain.followed(second.submission, both, PATIENCE, NOW)
+    told = [(f.step, f.decided_by, f.decision) for f in first.facts + second.facts]
+    assert told == [(1, "chen", Decision.APPROVE), (2, "zhou", Decision.REJECT)]
+    assert again.facts == ()
+
+
+@pytest.mark.parametrize("outcome", ["agree", "APPROVE", "", None])
+def test_an_unknown_word_of_the_oa_is_never_a_yes(open_one, outcome):
+    seen = domain.followed(open_one, snapshot(open_one, step("chen", outcome)), PATIENCE, NOW)
+    assert [fact.decision for fact in seen.facts] == [Decision.UNKNOWN]
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status is not Status.PENDING])
+def test_an_ended_process_closes_with_the_status_that_the_oa_reports(open_one, status):
+    move = domain.followed(open_one, snapshot(open_one, status=status), PATIENCE, NOW)
+    assert move.submission.state is State.CLOSED
+    closed = move.facts[-1]
+    assert isinstance(closed, OAInstanceClosed)
+    assert closed.status is InstanceStatus(status.value)
+
+
+def test_other_content_is_reported_once_and_decides_nothing(open_one):
+    other = replace(snapshot(open_one, step("chen", "approve")), content_hash="ff" * 32)
+    first = domain.followed(open_one, other, PATIENCE, NOW)
+    second = domain.followed(first.submission, other, PATIENCE, NOW)
+    assert [fact.drift for fact in first.facts] == [Drift.CONTENT_MISMATCH]
+    assert second.facts == ()
+
+
+def test_nothing_is_decided_after_a_drift_even_when_the_content_comes_back(open_one):
+    drifted = replace(open_one, drift=Drift.CONTENT_MISMATCH)
+    seen = snapshot(open_one, step("chen", "approve"), status=Status.APPROVED)
+    move = domain.followed(drifted, seen, PATIENCE, NOW)
+    assert [type(fact) for fact in move.facts] == [OAInstanceClosed]
+
+
+def test_a_person_off_the_route_decides_nothing(open_one):
+    seen = snapshot(open_one, step("mallory", "approve"), step("zhou", "approve"))
+    move = domain.followed(open_one, seen, PATIENCE, NOW)
+    assert not any(isinstance(fact, OADecisionReceived) for fact in move.facts)
+    assert [fact.drift for fact in move.facts] == [Drift.UNKNOWN_PERSON]
+
+
+def test_a_vanished_process_raises_an_alarm(open_one):
+    move = domain.followed(open_one, Snapshot(Status.VANISHED), PATIENCE, NOW)
+    assert isinstance(move.facts[0], OADriftDetected)
+    assert move.facts[0].drift is Drift.VANISHED
+    assert move.facts[1].status is InstanceStatus.VANISHED

@@ -1,0 +1,177 @@
+"""The Flowable adapter against odd answers, as a server, a proxy or a broken disk gives them."""
+
+import hashlib
+import hmac
+import json
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+import respx
+from events import InstanceId
+from oa_connector import domain
+from oa_connector.domain import SubmitOutcome
+from oa_connector.vendors import CallbackMalformedError, CallbackRefusedError, OAError
+from oa_connector.vendors.flowable import Flowable, FlowableAccess, FlowableCallbacks
+
+BASE = "http://oa.test/process-api"
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+SECRET = "the-secret"
+HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
+
+
+@pytest.fixture
+async def oa():
+    flowable = Flowable(FlowableAccess("http://oa.test", "oa-admin", lambda: "secret"))
+    yield flowable
+    await flowable.close()
+
+
+@pytest.fixture
+def new(approval):
+    return domain.requested(approval(), NOW).submission
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        (httpx.Response(201, json={"id": "p1", "ended": False}), SubmitOutcome.ACCEPTED),
+        (httpx.Response(201), SubmitOutcome.UNKNOWN),
+        (httpx.Response(201, json={"id": None}), SubmitOutcome.UNKNOWN),
+        (httpx.Response(201, json=["p1"]), SubmitOutcome.UNKNOWN),
+        (httpx.Response(200, text=HTML), SubmitOutcome.UNKNOWN),
+        (httpx.Response(302, headers={"location": "/login"}), SubmitOutcome.UNKNOWN),
+        (
+            httpx.Response(500, json={"message": "Internal server error", "exception": "NPE"}),
+            SubmitOutcome.UNKNOWN,
+        ),
+        (httpx.Response(502, text=HTML), SubmitOutcome.UNKNOWN),
+        (httpx.Response(408), SubmitOutcome.UNKNOWN),
+        (
+            httpx.Response(400, json={"message": "Bad request", "exception": "no definition"}),
+            SubmitOutcome.REJECTED,
+        ),
+        (httpx.Response(404, text=HTML), SubmitOutcome.REJECTED),
+        (httpx.Response(401), SubmitOutcome.RETRY_LATER),
+        (httpx.Response(403), SubmitOutcome.RETRY_LATER),
+        (httpx.Response(429), SubmitOutcome.RETRY_LATER),
+        (httpx.ConnectError("refused"), SubmitOutcome.RETRY_LATER),
+        (httpx.ConnectTimeout("slow"), SubmitOutcome.RETRY_LATER),
+        (httpx.ReadTimeout("slow"), SubmitOutcome.UNKNOWN),
+        (httpx.WriteError("cut"), SubmitOutcome.UNKNOWN),
+        (httpx.RemoteProtocolError("cut"), SubmitOutcome.UNKNOWN),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+@respx.mock
+async def test_each_answer_to_a_create_means_no_more_than_it_says(oa, new, reply, outcome):
+    respx.post(f"{BASE}/runtime/process-instances").mock(
+        **({"side_effect": reply} if isinstance(reply, Exception) else {"return_value": reply})
+    )
+    result = await oa.submit(new)
+    assert result.outcome is outcome
+    assert bool(result.detail) is (outcome is not SubmitOutcome.ACCEPTED)
+
+
+@respx.mock
+async def test_the_form_holds_amounts_as_text_and_the_content_hash(oa, new):
+    route = respx.post(f"{BASE}/runtime/process-instances").respond(201, json={"id": "p1"})
+    await oa.submit(new)
+    sent = json.loads(route.calls.last.request.content)
+    variables = {one["name"]: one["value"] for one in sent["variables"]}
+    assert sent["businessKey"] == f"{new.document_id}@1"
+    assert variables["amount"] == "1488.00"
+    assert variables["approvers"] == ["chen", "zhou"]
+    assert variables["contentHash"] == new.content_hash
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        httpx.Response(200),
+        httpx.Response(200, text=HTML),
+        httpx.Response(200, json={"data": []}),
+        httpx.Response(200, json={"total": 300, "data": []}),
+        httpx.Response(200, json={"total": 1, "data": [{"endTime": "yesterday"}]}),
+        httpx.Response(404, json={"message": "Not found"}),
+        httpx.Response(500, json={"message": "Internal server error"}),
+        httpx.ReadTimeout("slow"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+@respx.mock
+async def test_an_odd_answer_to_a_question_is_no_answer(oa, reply):
+    respx.get(f"{BASE}/history/historic-process-instances").mock(
+        **({"side_effect": reply} if isinstance(reply, Exception) else {"return_value": reply})
+    )
+    with pytest.raises(OAError):
+        await oa.resolve("d@1")
+    with pytest.raises(OAError):
+        await oa.fetch(InstanceId("p1"))
+
+
+@pytest.mark.parametrize(
+    ("ended", "status"),
+    [
+        ({}, "pending"),
+        ({"endActivityId": "approved"}, "approved"),
+        ({"endActivityId": "rejected"}, "rejected"),
+        ({"endActivityId": "returned"}, "returned"),
+        ({"endActivityId": "approvedByMagic"}, "UNKNOWN"),
+        ({"endActivityId": None, "deleteReason": "gone"}, "withdrawn"),
+        ({"endActivityId": None, "deleteReason": None}, "UNKNOWN"),
+    ],
+)
+@respx.mock
+async def test_only_the_three_known_ends_have_a_meaning(oa, ended, status):
+    process = {"id": "p1", "variables": [], **ended}
+    if ended:
+        process["endTime"] = "2026-11-24T16:35:04.014Z"
+    respx.get(f"{BASE}/history/historic-process-instances").respond(
+        json={"total": 1, "data": [process]}
+    )
+    respx.get(f"{BASE}/history/historic-task-instances").respond(json={"total": 0, "data": []})
+    assert (await oa.fetch(InstanceId("p1"))).status == status
+
+
+def signed(body: bytes, at: int, secret: str = SECRET) -> dict[str, str]:
+    signature = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
+    return {"x-oa-signature": signature, "x-oa-timestamp": str(at), "x-oa-delivery": "d1"}
+
+
+BODY = b'{"processInstanceId": "p1"}'
+AT = int(NOW.timestamp())
+callbacks = FlowableCallbacks(lambda: SECRET)
+
+
+def test_a_signed_and_fresh_callback_is_a_hint():
+    assert [hint.instance_id for hint in callbacks.open(signed(BODY, AT), BODY, NOW)] == ["p1"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({}, BODY),
+        (signed(BODY, AT, "another"), BODY),
+        (signed(BODY, AT), BODY + b" "),
+        ({**signed(BODY, AT), "x-oa-timestamp": str(AT + 1)}, BODY),
+        ({**signed(BODY, AT), "x-oa-signature": "é"}, BODY),
+        (signed(BODY, AT - 301), BODY),
+        (signed(BODY, AT + 301), BODY),
+    ],
+)
+def test_a_forged_or_stale_callback_is_refused(headers, body):
+    with pytest.raises(CallbackRefusedError):
+        callbacks.open(headers, body, NOW)
+
+
+@pytest.mark.parametrize("body", [b"", b"no json", b"[]", b"{}", b"\xff", b"[" * 60_000])
+def test_a_signed_callback_that_cannot_be_read_is_malformed(body):
+    with pytest.raises(CallbackMalformedError):
+        callbacks.open(signed(body, AT), body, NOW)
+
+
+def test_a_callback_without_a_delivery_id_is_malformed():
+    headers = {**signed(BODY, AT), "x-oa-delivery": ""}
+    with pytest.raises(CallbackMalformedError):
+        callbacks.open(headers, BODY, NOW)
