@@ -1,0 +1,483 @@
+"""The loops against a real Flowable: roads to each end, cut replies, an OA that is away."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import httpx
+import pytest
+from chassis import Database, failpoints
+from chassis.http import Edge
+from chassis.testing import Issuer, api_client
+from events import Event, TenantId, event_class
+from events.oa import (
+    Drift,
+    InstanceStatus,
+    OADecisionReceived,
+    OADriftDetected,
+    OAInstanceClosed,
+    OAInstanceOpened,
+    OASubmissionStuck,
+)
+from events.workflow import ApprovalCancelled, ApprovalRequested
+from local_stack.testing import PASSWORD
+from oa_connector import handlers, store
+from oa_connector.api import REFUSALS, callbacks
+from oa_connector.delivery import Delivery, Pace
+from oa_connector.domain import Patience, State
+from oa_connector.vendors.flowable import Flowable, FlowableAccess, FlowableCallbacks
+
+TENANT = TenantId("flowable")
+SECRET = "callback-secret"
+QUICK = Patience(
+    lookups=tuple(timedelta(milliseconds=wait) for wait in (100, 200, 400)),
+    longest=timedelta(seconds=1),
+    poll_young=timedelta(milliseconds=200),
+)
+PACE = Pace(poll=0.05, call=5.0, lease=11.0)
+START = b"POST /process-api/runtime/process-instances "
+
+
+async def eventually(is_so: Callable[[], Awaitable[object]], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not await is_so():
+        assert time.monotonic() < deadline, "it never came true"
+        await asyncio.sleep(0.05)
+
+
+@dataclass
+class People:
+    """What people do in the OA, each signed in as oneself."""
+
+    url: str
+    admin: tuple[str, str]
+
+    async def call(self, method: str, path: str, who: str | None = None, **more) -> httpx.Response:
+        auth = (who, PASSWORD) if who else self.admin
+        async with httpx.AsyncClient(base_url=f"{self.url}/process-api", auth=auth) as http:
+            return await http.request(method, path, timeout=20, **more)
+
+    async def processes(self, key: str) -> list[dict]:
+        found = await self.call(
+            "GET",
+            "/history/historic-process-instances",
+            params={"businessKey": key, "includeProcessVariables": "true"},
+        )
+        return found.raise_for_status().json()["data"]
+
+    async def tasks(self, key: str) -> list[dict]:
+        query = {"processInstanceBusinessKey": key}
+        return (await self.call("GET", "/runtime/tasks", params=query)).json()["data"]
+
+    async def decide(self, who: str, key: str, outcome: str) -> httpx.Response:
+        await eventually(lambda: self._has_task(who, key))
+        task = (await self.tasks(key))[0]
+        return await self.complete(who, task["id"], outcome)
+
+    async def complete(self, who: str, task_id: str, outcome: str) -> httpx.Response:
+        variables = [
+            {"name": "outcome", "value": outcome, "scope": "local"},
+            {"name": "opinion", "value": "同意", "scope": "local"},
+            {"name": "lastOutcome", "value": outcome},
+        ]
+        body = {"action": "complete", "variables": variables}
+        return await self.call("POST", f"/runtime/tasks/{task_id}", who, json=body)
+
+    async def _has_task(self, who: str, key: str) -> bool:
+        return any(task["assignee"] == who for task in await self.tasks(key))
+
+
+@dataclass
+class Proxy:
+    """Between us and the OA: refuses connections, or drops the reply to a matching request."""
+
+    host: str
+    port: int
+    cut: bytes | None = None
+    cuts: int = 0
+    server: asyncio.Server | None = None
+    at: int = 0
+    _tasks: set[asyncio.Task] = field(default_factory=set)
+
+    async def open(self) -> None:
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", self.at)
+        self.at = self.server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        if self.server is not None:
+            self.server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.at}"
+
+    async def _serve(self, reader, writer) -> None:
+        task = asyncio.current_task()
+        self._tasks.add(task)
+        try:
+            far_reader, far_writer = await asyncio.open_connection(self.host, self.port)
+            try:
+                while request := await reader.read(65_536):
+                    far_writer.write(request)
+                    reply = await self._reply(reader, far_reader, far_writer)
+                    if self.cut and request.startswith(self.cut):
+                        self.cuts += 1
+                        self.cut = None
+                        return
+                    writer.write(reply)
+            finally:
+                far_writer.close()
+        finally:
+            writer.close()
+            self._tasks.discard(task)
+
+    async def _reply(self, reader, far_reader, far_writer) -> bytes:
+        """The reply to what was sent, and to the rest of it if the request came in two parts."""
+        answer = asyncio.ensure_future(far_reader.read(1_048_576))
+        while not answer.done():
+            more = asyncio.ensure_future(reader.read(65_536))
+            await asyncio.wait({answer, more}, return_when=asyncio.FIRST_COMPLETED)
+            if more.done():
+                far_writer.write(more.result())
+            else:
+                more.cancel()
+        return answer.result()
+
+
+@pytest.fixture
+def people(flowable) -> People:
+    return People(flowable.url, flowable.admin)
+
+
+@pytest.fixture
+async def proxy(flowable) -> AsyncIterator[Proxy]:
+    address = urlsplit(flowable.url)
+    proxy = Proxy(address.hostname, address.port)
+    await proxy.open()
+    yield proxy
+    await proxy.close()
+
+
+@asynccontextmanager
+async def delivering(database, people, url=None, pace=PACE, patience=QUICK):
+    """The loops of one process of the connector, drained at the end."""
+    user, password = people.admin
+    oa = Flowable(FlowableAccess(url or people.url, user, lambda: password))
+    draining = asyncio.Event()
+    loops = asyncio.create_task(Delivery({TENANT: oa}, patience, pace).run(database, draining))
+    try:
+        yield
+    finally:
+        draining.set()
+        await loops
+
+
+@dataclass
+class Road:
+    """One document on its way, and what was said about it so far."""
+
+    database: Database
+    event: ApprovalRequested
+
+    @property
+    def key(self) -> str:
+        return f"{self.event.document_id}@{self.event.revision}"
+
+    async def request(self) -> None:
+        async with self.database.transaction() as tx:
+            await handlers.on_approval_requested(tx, self.event)
+
+    async def said(self) -> list[Event]:
+        async with self.database.transaction() as tx:
+            rows = await tx.fetch(
+                "SELECT type, payload FROM outbox WHERE key = $1 ORDER BY seq",
+                self.event.document_id,
+            )
+        return [event_class(row["type"]).model_validate_json(row["payload"]) for row in rows]
+
+    async def has(self, kind: type[Event], count: int = 1) -> bool:
+        return sum(isinstance(fact, kind) for fact in await self.said()) >= count
+
+    async def submission(self):
+        async with self.database.transaction() as tx:
+            return await store.submission(tx, self.event.document_id, self.event.revision)
+
+    async def decisions(self) -> list[tuple[int, str, str]]:
+        found = [fact for fact in await self.said() if isinstance(fact, OADecisionReceived)]
+        return [(fact.step, fact.decided_by, fact.decision) for fact in found]
+
+    async def closed_as(self) -> InstanceStatus:
+        await eventually(lambda: self.has(OAInstanceClosed))
+        assert (await self.submission()).state is State.CLOSED
+        return (await self.said())[-1].status
+
+
+@pytest.fixture
+def road(database, approval) -> Road:
+    return Road(database, approval("chen", "zhou"))
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "end"),
+    [
+        (("approve", "approve"), InstanceStatus.APPROVED),
+        (("approve", "reject"), InstanceStatus.REJECTED),
+        (("return",), InstanceStatus.RETURNED),
+    ],
+    ids=str,
+)
+async def test_what_people_decide_in_the_oa_arrives_in_order(database, people, road, outcomes, end):
+    await road.request()
+    async with delivering(database, people):
+        for who, outcome in zip(("chen", "zhou"), outcomes, strict=False):
+            assert (await people.decide(who, road.key, outcome)).is_success
+        assert await road.closed_as() is end
+    told = [
+        (step, who, outcome)
+        for step, (who, outcome) in enumerate(zip(("chen", "zhou"), outcomes, strict=False), 1)
+    ]
+    assert await road.decisions() == told
+    kinds = [OAInstanceOpened, *[OADecisionReceived] * len(outcomes), OAInstanceClosed]
+    assert [type(fact) for fact in await road.said()] == kinds
+
+
+async def test_the_oa_shows_amounts_as_text_and_the_content_hash(database, people, road):
+    await road.request()
+    async with delivering(database, people):
+        await eventually(lambda: road.has(OAInstanceOpened))
+    (process,) = await people.processes(road.key)
+    variables = {one["name"]: one["value"] for one in process["variables"]}
+    assert variables["amount"] == "1488.00"
+    assert variables["contentHash"] == road.event.content_hash
+
+
+async def test_what_is_cancelled_from_outside_is_withdrawn(database, people, road):
+    await road.request()
+    async with delivering(database, people):
+        await eventually(lambda: road.has(OAInstanceOpened))
+        (process,) = await people.processes(road.key)
+        cancel = f"/runtime/process-instances/{process['id']}"
+        await people.call("DELETE", cancel, params={"deleteReason": "by hand"})
+        assert await road.closed_as() is InstanceStatus.WITHDRAWN
+    assert await road.decisions() == []
+
+
+async def test_what_is_erased_from_the_history_has_vanished(database, people, road):
+    await road.request()
+    async with delivering(database, people):
+        await eventually(lambda: road.has(OAInstanceOpened))
+        (process,) = await people.processes(road.key)
+        await people.call("DELETE", f"/runtime/process-instances/{process['id']}")
+        await people.call("DELETE", f"/history/historic-process-instances/{process['id']}")
+        status = await road.closed_as()
+    # The cancelled process may have been seen before it was erased: both are true.
+    assert status in {InstanceStatus.VANISHED, InstanceStatus.WITHDRAWN}
+
+
+async def test_a_claim_withdrawn_here_is_ended_in_the_oa(database, people, road):
+    await road.request()
+    async with delivering(database, people):
+        await eventually(lambda: road.has(OAInstanceOpened))
+        async with database.transaction() as tx:
+            document, now = road.event.document_id, road.event.requested_at
+            cancelled = ApprovalCancelled(document_id=document, revision=1, cancelled_at=now)
+            await handlers.on_approval_cancelled(tx, cancelled)
+        assert await road.closed_as() is InstanceStatus.WITHDRAWN
+    (process,) = await people.processes(road.key)
+    assert process["endTime"]
+    assert process["endActivityId"] is None
+    assert await people.tasks(road.key) == []
+
+
+async def test_the_wrong_person_is_turned_away_and_decides_nothing(database, people, road):
+    await road.request()
+    async with delivering(database, people):
+        await eventually(lambda: road.has(OAInstanceOpened))
+        (task,) = await people.tasks(road.key)
+        refused = await people.complete("zhou", task["id"], "approve")
+        assert refused.is_error
+        assert (await people.decide("chen", road.key, "reject")).is_success
+        assert await road.closed_as() is InstanceStatus.REJECTED
+    assert await road.decisions() == [(1, "chen", "reject")]
+
+
+async def test_a_task_handed_to_someone_off_the_route_decides_nothing(database, people, road):
+    await road.request()
+    async with delivering(database, people):
+        await eventually(lambda: road.has(OAInstanceOpened))
+        (task,) = await people.tasks(road.key)
+        await people.call("PUT", f"/runtime/tasks/{task['id']}", json={"assignee": "admin"})
+        assert (await people.complete("admin", task["id"], "approve")).is_success
+        await eventually(lambda: road.has(OADriftDetected))
+    assert [fact.drift for fact in (await road.said())[1:]] == [Drift.UNKNOWN_PERSON]
+
+
+async def test_a_word_that_we_do_not_know_is_never_a_yes(database, people, road):
+    await road.request()
+    async with delivering(database, people):
+        assert (await people.decide("chen", road.key, "looks fine")).is_success
+        await eventually(lambda: road.has(OADecisionReceived))
+    assert await road.decisions() == [(1, "chen", "UNKNOWN")]
+
+
+async def test_content_changed_in_the_oa_is_a_drift_and_nothing_is_decided(database, people, road):
+    await road.request()
+    async with delivering(database, people):
+        await eventually(lambda: road.has(OAInstanceOpened))
+        (process,) = await people.processes(road.key)
+        change = f"/runtime/process-instances/{process['id']}/variables/contentHash"
+        other = {"name": "contentHash", "type": "string", "value": "ff" * 32}
+        changed = await people.call("PUT", change, "zhou", json=other)
+        assert changed.is_success
+        for who in ("chen", "zhou"):
+            assert (await people.decide(who, road.key, "approve")).is_success
+        await road.closed_as()
+    assert [type(fact) for fact in await road.said()] == [
+        OAInstanceOpened,
+        OADriftDetected,
+        OAInstanceClosed,
+    ]
+
+
+async def test_a_create_whose_reply_was_cut_makes_one_process(database, people, proxy, road):
+    proxy.cut = START
+    await road.request()
+    async with delivering(database, people, proxy.url):
+        await eventually(lambda: road.has(OAInstanceOpened))
+    assert proxy.cuts == 1
+    assert len(await people.processes(road.key)) == 1
+    assert (await road.submission()).attempt == 1
+
+
+async def test_a_crash_between_create_and_record_makes_one_process(
+    database, people, road, monkeypatch
+):
+    monkeypatch.setattr(failpoints, "_PLAN", {("oa.after_create", 1): "raise"})
+    failpoints._passed.clear()
+    await road.request()
+    async with delivering(database, people, pace=Pace(poll=0.05, call=5.0, lease=1.0)):
+        await eventually(lambda: road.has(OAInstanceOpened))
+    assert len(await people.processes(road.key)) == 1
+    assert [type(fact) for fact in await road.said()] == [OAInstanceOpened]
+
+
+async def test_of_two_processes_the_oldest_is_kept_and_the_other_ended(database, people, road):
+    await road.request()
+    async with delivering(database, people):
+        await eventually(lambda: road.has(OAInstanceOpened))
+    user, password = people.admin
+    oa = Flowable(FlowableAccess(people.url, user, lambda: password))
+    await oa.submit(await road.submission())
+    await oa.close()
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE submission SET state = 'UNKNOWN', instance_id = NULL")
+    async with delivering(database, people):
+        await eventually(lambda: road.has(OAInstanceOpened, 2))
+    first, second = await people.processes(road.key)
+    is_ended = {one["id"]: one["endTime"] is not None for one in (first, second)}
+    kept = (await road.submission()).instance_id
+    assert is_ended.pop(kept) is False
+    assert list(is_ended.values()) == [True]
+
+
+async def test_while_the_oa_is_away_submissions_wait_and_then_arrive(
+    database, people, proxy, approval
+):
+    await proxy.close()
+    roads = [Road(database, approval("chen")) for _ in range(10)]
+    for road in roads:
+        await road.request()
+    async with delivering(database, people, proxy.url):
+
+        async def all_have_failed() -> bool:
+            return all([(await road.submission()).failures > 1 for road in roads])
+
+        await eventually(all_have_failed)
+        await proxy.open()
+        for road in roads:
+            await eventually(lambda road=road: road.has(OAInstanceOpened))
+    for road in roads:
+        assert len(await people.processes(road.key)) == 1
+
+
+async def test_what_the_oa_refuses_for_good_waits_for_a_person(database, people, road):
+    user, password = people.admin
+    access = FlowableAccess(people.url, user, lambda: password, process_key="no-such-process")
+    draining = asyncio.Event()
+    delivery = Delivery({TENANT: Flowable(access)}, QUICK, PACE)
+    await road.request()
+    loops = asyncio.create_task(delivery.run(database, draining))
+    await eventually(lambda: road.has(OASubmissionStuck))
+    draining.set()
+    await loops
+    submission = await road.submission()
+    assert submission.state is State.NEEDS_HUMAN
+    assert "no-such-process" in submission.last_error
+
+
+async def test_the_version_of_the_oa_is_kept_and_so_is_its_silence(database, people, proxy):
+    async def said() -> tuple[str | None, str | None]:
+        async with database.transaction() as tx:
+            found = await store.tenants(tx)
+        return (found[0].version, found[0].error) if found else (None, None)
+
+    async def is_known() -> bool:
+        return (await said())[0] is not None
+
+    async with delivering(database, people, proxy.url):
+        await eventually(is_known)
+    await proxy.close()
+
+    async def is_silent() -> bool:
+        return (await said())[1] is not None
+
+    async with delivering(database, people, proxy.url):
+        await eventually(is_silent)
+    assert (await said())[0].startswith("7.")
+
+
+async def test_a_storm_of_callbacks_tells_each_decision_once(database, people, road):
+    inbound = {TENANT: FlowableCallbacks(lambda: SECRET)}
+    edge = Edge(
+        name="oa-connector",
+        database=database,
+        verifier=Issuer().verifier(),
+        public_routers=(callbacks(inbound),),
+        refusals=REFUSALS,
+    )
+    slow = Patience(poll_young=timedelta(minutes=10), poll_old=timedelta(minutes=10))
+    await road.request()
+    async with delivering(database, people, patience=slow), api_client(edge) as api:
+        await eventually(lambda: road.has(OAInstanceOpened))
+        process = (await road.submission()).instance_id
+        for who in ("chen", "zhou"):
+            assert (await people.decide(who, road.key, "approve")).is_success
+            storm = [callback(process, kind) for kind in ("TASK_COMPLETED", "X", "Y")] * 10
+            random.shuffle(storm)
+            await asyncio.gather(
+                *[api.post("/callbacks/flowable", content=b, headers=h) for b, h in storm]
+            )
+        assert await road.closed_as() is InstanceStatus.APPROVED
+    assert await road.decisions() == [(1, "chen", "approve"), (2, "zhou", "approve")]
+    async with database.transaction() as tx:
+        assert await tx.fetchval("SELECT count(*) FROM callback") == 6
+
+
+def callback(process: str, kind: str) -> tuple[bytes, dict[str, str]]:
+    body = json.dumps({"type": kind, "processInstanceId": process, "n": str(uuid4())}).encode()
+    at = str(int(time.time()))
+    signature = hmac.new(SECRET.encode(), at.encode() + b"." + body, hashlib.sha256).hexdigest()
+    headers = {"x-oa-signature": signature, "x-oa-timestamp": at, "x-oa-delivery": str(uuid4())}
+    return body, headers
