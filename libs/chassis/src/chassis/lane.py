@@ -1,0 +1,268 @@
+"""One assigned partition: its queue, its order, and what becomes of an event that fails."""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from time import monotonic, perf_counter, time
+
+import asyncpg
+import structlog
+from aiokafka import ConsumerRecord, TopicPartition
+from events import Malformed
+
+from chassis import batch, inbox, metrics
+from chassis.arrivals import Arrival, arrive
+from chassis.batch import Routes
+from chassis.db import Database
+from chassis.inbox import Failure
+from chassis.spans import batch_span
+from chassis.words import Reject, Retry
+
+log = structlog.get_logger()
+BATCH = 1000
+_QUEUE_RECORDS = 2000
+_QUEUE_BYTES = 8 * 1024 * 1024
+_TRIES = 3
+_MAX_BACKOFF_SECONDS = 30.0
+_PARKED_PER_MINUTE = 20  # beyond that the fault is ours, and a healthy topic must not be drained
+
+# A database that is away, stopping, overloaded or being migrated: the event is not to blame.
+_PASSING = (
+    Retry,
+    TimeoutError,
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.InvalidCachedStatementError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InterfaceError,
+)
+
+
+def _is_passing(error: Exception) -> bool:
+    # A ValueError of asyncpg's is about a value that we gave it, not about the connection.
+    return isinstance(error, _PASSING) and not isinstance(error, ValueError)
+
+
+@dataclass(slots=True)
+class Trouble:
+    """One event that does not succeed."""
+
+    error: Exception
+    failed_at: datetime
+    since: float = field(default_factory=monotonic)
+    attempts: int = 0
+    waits: int = 0
+
+    @property
+    def is_passing(self) -> bool:
+        return _is_passing(self.error)
+
+    @property
+    def is_poison(self) -> bool:
+        return isinstance(self.error, (Reject, Malformed)) or self.attempts >= _TRIES
+
+    def pause(self) -> float:
+        """Seconds until the next try: doubling, with jitter, never below what Retry asks for."""
+        asked = self.error.after.total_seconds() if isinstance(self.error, Retry) else 0.1
+        longest = max(asked, _MAX_BACKOFF_SECONDS)
+        pause = min(asked * 2.0 ** min(self.waits, 20), longest)
+        self.waits += 1
+        return pause * random.uniform(0.8, 1.2)  # noqa: S311
+
+
+@dataclass(slots=True)
+class Lane:
+    """Handles the records of one partition in their order, a batch per transaction.
+
+    `done(offset)` is told the next offset after each commit; `has_room()` when it takes more.
+    """
+
+    place: TopicPartition
+    group: str
+    database: Database
+    routes: Routes
+    done: Callable[[TopicPartition, int], None]
+    has_room: Callable[[TopicPartition], None]
+    is_waiting: bool = False
+    _queue: deque[ConsumerRecord] = field(default_factory=deque)
+    _queued_bytes: int = 0
+    _arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    _is_stopping: bool = False
+    _parked_at: deque[float] = field(default_factory=lambda: deque(maxlen=_PARKED_PER_MINUTE))
+    _task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"lane {self.place}")
+
+    def put(self, records: Iterable[ConsumerRecord]) -> None:
+        for record in records:
+            self._queue.append(record)
+            self._queued_bytes += len(record.value or b"")
+        self._arrived.set()
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._queue) >= _QUEUE_RECORDS or self._queued_bytes >= _QUEUE_BYTES
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended it, if something that it does not handle did."""
+        if self._task is None or not self._task.done() or self._task.cancelled():
+            return None
+        return self._task.exception()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Finish the transaction in flight, or roll it back when the grace is over."""
+        self._is_stopping = True
+        if self._task is None:
+            return
+        if self.is_waiting or not self._arrived.is_set():
+            self._task.cancel()
+        await asyncio.wait({self._task}, timeout=grace_seconds)
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        if (failure := self.failure) is not None:
+            log.error("lane failed", topic=self.place.topic, exc_info=failure)
+        for gauge in (metrics.LAG_SECONDS, metrics.RETRY_SECONDS, metrics.PARKING_STOPPED):
+            gauge.labels(*self._labels).set(0)
+
+    @property
+    def _labels(self) -> tuple[str, str]:
+        return self.place.topic, str(self.place.partition)
+
+    async def _run(self) -> None:
+        while True:
+            while not self._queue:
+                metrics.LAG_SECONDS.labels(*self._labels).set(0)
+                self._arrived.clear()
+                await self._arrived.wait()
+            records = self._take()
+            behind = time() - records[0].timestamp / 1000
+            metrics.LAG_SECONDS.labels(*self._labels).set(max(0.0, behind))
+            await self._settle([arrive(record) for record in records])
+
+    def _take(self) -> list[ConsumerRecord]:
+        records = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+        self._queued_bytes -= sum(len(record.value or b"") for record in records)
+        if not self.is_full:
+            self.has_room(self.place)
+        return records
+
+    async def _settle(self, arrivals: Sequence[Arrival]) -> None:
+        """All at once; where that fails, each half by itself, down to the event to blame."""
+        error = await self._attempt(arrivals)
+        if error is None:
+            return
+        if len(arrivals) > 1:
+            half = len(arrivals) // 2
+            await self._settle(arrivals[:half])
+            await self._settle(arrivals[half:])
+        else:
+            await self._settle_one(arrivals[0], Trouble(error, self.database.clock()))
+
+    async def _attempt(self, arrivals: Sequence[Arrival]) -> Exception | None:
+        if self._is_stopping:
+            raise asyncio.CancelledError
+        topic, started = self.place.topic, perf_counter()
+        try:
+            with batch_span(self.group, arrivals):
+                async with self.database.transaction() as tx:
+                    outcomes = await batch.apply(tx, self.routes, arrivals)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the event is retried or parked
+            metrics.BATCH_FAILURES.labels(topic, type(error).__name__).inc()
+            return error
+        metrics.BATCH_SECONDS.labels(topic).observe(perf_counter() - started)
+        for outcome, count in outcomes.items():
+            metrics.EVENTS.labels(topic, outcome).inc(count)
+        log.debug(
+            "batch", **self._where(arrivals[0]), events=len(arrivals), outcomes=dict(outcomes)
+        )
+        self._finish(arrivals[-1])
+        return None
+
+    def _finish(self, last: Arrival) -> None:
+        self.done(self.place, last.offset + 1)
+
+    async def _settle_one(self, arrival: Arrival, trouble: Trouble) -> None:
+        """Try again until it succeeds or is parked; everything behind it waits."""
+        may_park = self._may_park()
+        try:
+            while True:
+                if not trouble.is_passing:
+                    trouble.attempts += 1
+                    if trouble.is_poison and may_park and await self._park(arrival, trouble):
+                        return
+                self._tell(arrival, trouble, is_held=not may_park)
+                await self._wait(trouble)
+                error = await self._attempt([arrival])
+                if error is None:
+                    return
+                trouble.error = error
+        finally:
+            metrics.RETRY_SECONDS.labels(*self._labels).set(0)
+            metrics.PARKING_STOPPED.labels(*self._labels).set(0)
+
+    async def _wait(self, trouble: Trouble) -> None:
+        metrics.RETRY_SECONDS.labels(*self._labels).set(monotonic() - trouble.since)
+        self.is_waiting = True
+        try:
+            await asyncio.sleep(trouble.pause())
+        finally:
+            self.is_waiting = False
+
+    def _may_park(self) -> bool:
+        full = len(self._parked_at) == _PARKED_PER_MINUTE
+        return not full or monotonic() - self._parked_at[0] > 60  # noqa: PLR2004 -- a minute
+
+    async def _park(self, arrival: Arrival, trouble: Trouble) -> bool:
+        """Take the event and its key out of the way; False when the database did not let us."""
+        error = trouble.error
+        failure = Failure(
+            type(error).__name__, str(error)[:1000], trouble.attempts, trouble.failed_at
+        )
+        try:
+            async with self.database.transaction() as tx:
+                await inbox.lock(tx, arrival.topic, arrival.partition)
+                if await inbox.add(tx, [arrival]):
+                    await inbox.park(tx, [arrival], failure)
+        except Exception as error_of_parking:
+            if not _is_passing(error_of_parking):
+                raise
+            trouble.error = error_of_parking
+            return False
+        self._parked_at.append(monotonic())
+        metrics.EVENTS.labels(arrival.topic, "parked").inc()
+        log.error("event parked", **self._what(arrival, error), attempts=trouble.attempts)
+        self._finish(arrival)
+        return True
+
+    def _tell(self, arrival: Arrival, trouble: Trouble, *, is_held: bool) -> None:
+        if trouble.is_passing or not is_held:
+            log.warning("event waits", **self._what(arrival, trouble.error), tries=trouble.waits)
+        else:
+            metrics.PARKING_STOPPED.labels(*self._labels).set(1)
+            log.critical(
+                "parking stopped: too many keys in a minute, so the fault is not in the events;"
+                " fix it, and the partition goes on",
+                **self._what(arrival, trouble.error),
+            )
+
+    def _where(self, arrival: Arrival) -> dict[str, object]:
+        return {"topic": arrival.topic, "partition": arrival.partition, "offset": arrival.offset}
+
+    def _what(self, arrival: Arrival, error: Exception) -> dict[str, object]:
+        said = {"reason": str(error)} if isinstance(error, (Retry, Reject)) else {}
+        return self._where(arrival) | {
+            "type": arrival.type,
+            "event_id": str(arrival.event_id),
+            "key": arrival.key,
+            "error": type(error).__name__,
+            **said,
+        }
