@@ -207,11 +207,13 @@ def test_nothing_is_decided_after_a_drift_even_when_the_content_comes_back(open_
     assert [type(fact) for fact in move.facts] == [OAInstanceClosed]
 
 
-def test_a_person_off_the_route_decides_nothing(open_one):
-    seen = snapshot(open_one, step("mallory", "approve"), step("zhou", "approve"))
-    move = domain.followed(open_one, seen, PATIENCE, NOW)
-    assert not any(isinstance(fact, OADecisionReceived) for fact in move.facts)
-    assert [fact.drift for fact in move.facts] == [Drift.UNKNOWN_PERSON]
+def test_a_person_off_the_route_decides_nothing_and_nobody_does_after(open_one):
+    steps = [step(who, "approve") for who in ("chen", "mallory", "zhou")]
+    move = domain.followed(open_one, snapshot(open_one, *steps), PATIENCE, NOW)
+    decision, drift = move.facts
+    assert (type(decision), decision.decided_by) == (OADecisionReceived, "chen")
+    assert drift.drift is Drift.UNKNOWN_PERSON
+    assert domain.followed(move.submission, snapshot(open_one, *steps), PATIENCE, NOW).facts == ()
 
 
 def test_a_vanished_process_raises_an_alarm(open_one):

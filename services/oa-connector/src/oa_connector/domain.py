@@ -20,7 +20,7 @@ from events.workflow import ApprovalRequested, Decision
 
 _MAX_REASON = 200
 _MAX_OPINION = 1000
-_NOW = timedelta(0)
+_AT_ONCE = timedelta(0)
 
 
 class State(StrEnum):
@@ -210,7 +210,7 @@ def requested(event: ApprovalRequested, now: datetime) -> Move:
     if not event.route:
         # A process without approvers would end at once as approved.
         return stuck(submission, "the route names no approver", now)
-    return Move(submission, due_in=_NOW)
+    return Move(submission, due_in=_AT_ONCE)
 
 
 def stuck(submission: Submission, reason: str, now: datetime) -> Move:
@@ -235,7 +235,7 @@ def retried(submission: Submission) -> Move:
     if submission.state is not State.NEEDS_HUMAN:
         raise SubmissionNotStuckError(submission.state)
     again = replace(submission, state=State.UNKNOWN, attempt=1, lookups=0, instance_id=None)
-    return Move(again, due_in=_NOW)
+    return Move(again, due_in=_AT_ONCE)
 
 
 def withdrawn(submission: Submission, reason: str) -> Move | None:
@@ -252,7 +252,7 @@ def withdrawn(submission: Submission, reason: str) -> Move | None:
             return Move(replace(submission, state=State.CLOSED))
         case State.NEEDS_HUMAN | State.SUBMITTED:
             wanted = replace(submission, state=State.WITHDRAWING, withdraw_reason=reason)
-            return Move(wanted, due_in=_NOW)
+            return Move(wanted, due_in=_AT_ONCE)
         case _:
             return Move(replace(submission, withdraw_reason=reason))
 
@@ -313,7 +313,7 @@ def _found_nothing(submission: Submission, patience: Patience, now: datetime) ->
     if seen.attempt >= patience.attempts:
         return stuck(seen, f"not created after {seen.attempt} attempts: {seen.last_error}", now)
     again = replace(seen, state=State.NEW, attempt=seen.attempt + 1, lookups=0)
-    return Move(again, due_in=_NOW)
+    return Move(again, due_in=_AT_ONCE)
 
 
 def _opened(submission: Submission, found: Instance, now: datetime) -> Move:
@@ -327,21 +327,19 @@ def _opened(submission: Submission, found: Instance, now: datetime) -> Move:
         last_error=None,
     )
     # The first look follows at once: what the OA called back before this commit was not ours yet.
-    return Move(opened, (OAInstanceOpened(**_of(opened), opened_at=now),), due_in=_NOW)
+    return Move(opened, (OAInstanceOpened(**_of(opened), opened_at=now),), due_in=_AT_ONCE)
 
 
 def followed(submission: Submission, snapshot: Snapshot, patience: Patience, now: datetime) -> Move:
     """What follows from the process as the OA reports it: nothing is ever said twice."""
-    drift, detail = _drift(submission, snapshot)
-    facts: list[Event] = []
-    if drift is not None and submission.drift is None:
+    new = _countable(submission, snapshot)
+    facts = [_decided(submission, snapshot, index) for index in new]
+    seen = replace(submission, steps_seen=new.stop, failures=0, last_error=None)
+    if seen.drift is None and (found := _drift(seen, snapshot)):
+        drift, detail = found
         about = {"drift": drift, "detail": detail[:_MAX_REASON], "detected_at": now}
-        facts.append(OADriftDetected(**_of(submission), **about))
-    seen = replace(submission, drift=submission.drift or drift, failures=0, last_error=None)
-    if seen.drift is None:
-        new = range(seen.steps_seen, len(snapshot.steps))
-        facts += [_decided(seen, snapshot, index) for index in new]
-        seen = replace(seen, steps_seen=max(seen.steps_seen, len(snapshot.steps)))
+        facts.append(OADriftDetected(**_of(seen), **about))
+        seen = replace(seen, drift=drift)
     if snapshot.status is not Status.PENDING:
         status, ended_at = InstanceStatus(snapshot.status.value), snapshot.ended_at or now
         facts.append(OAInstanceClosed(**_of(seen), status=status, closed_at=ended_at))
@@ -352,16 +350,26 @@ def followed(submission: Submission, snapshot: Snapshot, patience: Patience, now
     return Move(seen, tuple(facts), due_in=patience.until_next_poll(now - (seen.opened_at or now)))
 
 
-def _drift(submission: Submission, snapshot: Snapshot) -> tuple[Drift | None, str]:
+def _countable(submission: Submission, snapshot: Snapshot) -> range:
+    """The new steps that count: of the content that was sent, up to the first one by a stranger."""
+    start = stop = submission.steps_seen
+    if submission.drift is None and snapshot.content_hash == submission.content_hash:
+        for step in snapshot.steps[start:]:
+            if step.decided_by not in submission.form.approvers:
+                break
+            stop += 1
+    return range(start, stop)
+
+
+def _drift(seen: Submission, snapshot: Snapshot) -> tuple[Drift, str] | None:
     if snapshot.status is Status.VANISHED:
         return Drift.VANISHED, "the OA no longer knows the process"
-    if snapshot.content_hash != submission.content_hash:
-        shown = (snapshot.content_hash or "none")[:64]
-        return Drift.CONTENT_MISMATCH, f"the OA shows content {shown}"
-    for step in snapshot.steps[submission.steps_seen :]:
-        if step.decided_by not in submission.form.approvers:
-            return Drift.UNKNOWN_PERSON, f"decided by {step.decided_by}, not on the route"
-    return None, ""
+    if snapshot.content_hash != seen.content_hash:
+        return Drift.CONTENT_MISMATCH, f"the OA shows content {snapshot.content_hash or 'none'}"
+    if len(snapshot.steps) > seen.steps_seen:
+        stranger = snapshot.steps[seen.steps_seen].decided_by
+        return Drift.UNKNOWN_PERSON, f"decided by {stranger}, who is not on the route"
+    return None
 
 
 def _of(submission: Submission) -> dict[str, Any]:

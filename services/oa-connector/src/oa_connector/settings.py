@@ -16,10 +16,10 @@ class FlowableTenant(BaseModel):
     kind: Literal["flowable"]
     base_url: str = Field(description="its address, without /process-api")
     username: str = Field(description="who we are there")
-    password: SecretStr | None = None
+    password: SecretStr | None = Field(None, min_length=1)
     password_file: Path | None = None
     process_key: str = Field("tonglu-approval", description="the process definition to start")
-    callback_secret: SecretStr | None = None
+    callback_secret: SecretStr | None = Field(None, min_length=1)
     callback_secret_file: Path | None = None
     calls_per_second: int = Field(50, ge=1, description="more calls than that wait their turn")
 
@@ -67,6 +67,8 @@ class Settings(ServiceSettings):
 
 
 def _read(value: SecretStr | None, file: Path | None) -> str:
-    if file is not None:
-        return file.read_text().strip()
-    return value.get_secret_value() if value else ""
+    secret = file.read_text().strip() if file else value.get_secret_value() if value else ""
+    if not secret:
+        # A signature under an empty key could be made by anyone.
+        raise ValueError(f"{file} holds no secret")
+    return secret
