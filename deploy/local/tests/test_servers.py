@@ -1,10 +1,16 @@
 import asyncio
+import base64
+import json
 
 import asyncpg
+import httpx
+import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from local_stack.pkce import SignInRefused, sign_in
 from local_stack.room import Topic
+from local_stack.testing import PASSWORD
 from local_stack.topics import contract_topics, create_topics
 
 
@@ -96,3 +102,35 @@ async def _produce_and_read(bootstrap: str, topic: str, value: bytes) -> bytes |
     finally:
         await consumer.stop()
         await producer.stop()
+
+
+async def test_flowable_answers_its_administrator_and_nobody_else(flowable):
+    engine = f"{flowable.url}/process-api/management/engine"
+    async with httpx.AsyncClient(timeout=30) as http:
+        answer = await http.get(engine, auth=flowable.admin)
+        assert answer.json()["version"] == "7.2.0"
+        assert (await http.get(engine)).status_code == 401
+        assert (await http.get(engine, auth=("oa-admin", "wrong"))).status_code == 401
+
+
+async def test_machine_gets_a_token_with_its_roles(identity):
+    facts = _claims_of(await identity.token("finance-subscriber"))
+    assert facts["iss"] == identity.issuer
+    assert facts["aud"] == "tonglu-api"
+    assert facts["roles"] == ["finance"]
+
+
+async def test_person_signs_in_by_code_and_pkce(identity):
+    facts = _claims_of(await sign_in(identity.issuer, "chen", PASSWORD))
+    assert facts["sub"] == "chen"
+    assert facts["roles"] == ["employee", "approver"]
+
+
+async def test_wrong_password_is_refused(identity):
+    with pytest.raises(SignInRefused, match="chen"):
+        await sign_in(identity.issuer, "chen", "wrong")
+
+
+def _claims_of(token: str) -> dict:
+    payload = token.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

@@ -1,6 +1,7 @@
 """One program of the stack as a value, and the spawning, watching and signalling of it."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -75,10 +76,18 @@ class Running:
             return None
         return program if same and not has_ended else None
 
+    def memory_bytes(self) -> int:
+        program = self.program()
+        try:
+            return program.memory_info().rss if program is not None else 0
+        except psutil.NoSuchProcess:
+            return 0
+
     def send(self, number: int) -> None:
         """Signal the whole process group; a process that has ended is left alone."""
         if self.program() is not None:
-            os.killpg(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
 
 
 def spawn(process: Process, log: Path) -> Running:

@@ -189,6 +189,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_BEGAN_HERE] = folder
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a module's tests on one worker when they have a server of their own."""
+    for item in items:
+        if {"own_kafka", "own_postgres"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(f"own {item.path}"))
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Whoever began the run ends its servers, after all workers have left."""
     folder = config.stash.get(_BEGAN_HERE, None)
