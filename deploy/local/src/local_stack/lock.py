@@ -27,9 +27,9 @@ def resolve(folder: Path) -> tuple[Jar, ...]:
         subprocess.run(command, check=True)  # noqa: S603 -- the command is ours
         lines = [line.strip() for line in output.read_text().splitlines() if ":jar:" in line]
     lock = folder / "jars.lock"
-    compilers = [jar for jar in read_lock(lock) if jar.is_compiler] if lock.exists() else []
+    compilers = {jar for jar in read_lock(lock) if jar.is_compiler} if lock.exists() else set()
     jars = {_jar(line) for line in lines}
-    return (*sorted(jars, key=lambda jar: jar.coordinate), *compilers)
+    return (*sorted(jars, key=lambda jar: jar.coordinate), *sorted(compilers, key=str))
 
 
 def _jar(line: str) -> Jar:
