@@ -14,6 +14,7 @@ import org.flowable.engine.impl.persistence.entity.ExecutionEntity;
 import org.flowable.engine.impl.util.CommandContextUtil;
 import org.flowable.idm.api.IdmIdentityService;
 import org.flowable.task.service.impl.persistence.entity.TaskEntity;
+import org.springframework.context.annotation.Lazy;
 import org.springframework.security.core.Authentication;
 import org.springframework.security.core.context.SecurityContextHolder;
 import org.springframework.stereotype.Component;
@@ -23,7 +24,7 @@ import org.springframework.stereotype.Component;
 class Guard extends AbstractFlowableEventListener {
     private final IdmIdentityService people;
 
-    Guard(IdmIdentityService people) {
+    Guard(@Lazy IdmIdentityService people) {
         this.people = people;
     }
 
