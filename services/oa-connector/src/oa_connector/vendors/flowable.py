@@ -266,7 +266,7 @@ class FlowableCallbacks:
 
 
 class _Callback(_Reply):
-    instance_id: str = Field(alias="processInstanceId", min_length=1, max_length=64)
+    instance_id: str = Field(alias="instanceId", min_length=1, max_length=64)
 
 
 def _judged(reply: httpx.Response) -> SubmitResult:
