@@ -1,0 +1,183 @@
+/* The page of the OA: my tasks, one document, 同意 / 退回 / 驳回. Everything goes through Flowable's REST, as me. */
+const words = {
+  zh: { title: "审批", leave: "退出", signin: "登录", person: "工号", password: "密码", enter: "进入", open: "待办", done: "已办",
+    whose: "流程引擎与 REST 接口来自 Flowable，本页面由同路提供。", wrong: "工号或密码不对", away: "OA 没有响应，请稍后再试",
+    none: "没有待办", noneDone: "还没有办过", submitter: "提交人", number: "单号", fingerprint: "内容指纹", road: "审批记录",
+    opinion: "审批意见", approve: "同意", return: "退回", reject: "驳回", back: "‹ 返回", waiting: "正在审批", needs: "退回或驳回请写明原因",
+    gone: "这项待办已被处理", since: "到达", approved: "已同意", rejected: "已驳回", returned: "已退回", details: "明细" },
+  en: { title: "Approvals", leave: "Sign out", signin: "Sign in", person: "Employee id", password: "Password", enter: "Enter", open: "To do", done: "Done",
+    whose: "Engine and REST by Flowable, this page by Tonglu.", wrong: "Wrong id or password", away: "The OA does not answer, try again soon",
+    none: "Nothing to do", noneDone: "Nothing done yet", submitter: "From", number: "Document", fingerprint: "Content hash", road: "Decisions",
+    opinion: "Opinion", approve: "Approve", return: "Return", reject: "Reject", back: "‹ Back", waiting: "deciding", needs: "Say why before you return or reject",
+    gone: "Somebody has dealt with this task", since: "since", approved: "approved", rejected: "rejected", returned: "returned", details: "Lines" },
+};
+const past = { approve: "approved", reject: "rejected", return: "returned" };
+const $ = (id) => document.getElementById(id);
+const state = { me: "", key: "", tab: "open", language: navigator.language.startsWith("en") ? "en" : "zh", items: [], chosen: null };
+const t = (word) => words[state.language][word];
+
+/** An element with text or children; text is never read as HTML. */
+function el(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "onclick") node.addEventListener("click", value);
+    else node.setAttribute(name, value);
+  }
+  node.append(...children.filter((child) => child !== null));
+  return node;
+}
+
+async function ask(path, options = {}) {
+  const answer = await fetch(`process-api/${path}`, {
+    ...options,
+    headers: { authorization: `Basic ${state.key}`, "content-type": "application/json" },
+  });
+  if (!answer.ok) throw Object.assign(new Error(String(answer.status)), { status: answer.status });
+  return answer.status === 200 && options.method ? null : answer.json();
+}
+
+const valueOf = (variables, name) => (variables ?? []).find((one) => one.name === name)?.value ?? "";
+const clock = (iso) => new Date(iso).toLocaleString(state.language === "zh" ? "zh-CN" : "en-GB",
+  { month: "numeric", day: "numeric", hour: "2-digit", minute: "2-digit" });
+const amount = (text) => Number.isNaN(Number(text)) ? text
+  : text.replace(/\B(?=(\d{3})+(?!\d)(?=\.|$))/g, (_, __, at) => (at > text.indexOf(".") && text.includes(".") ? "" : ","));
+
+async function load() {
+  const mine = encodeURIComponent(state.me);
+  const found = state.tab === "open"
+    ? await ask(`runtime/tasks?assignee=${mine}&includeProcessVariables=true&sort=createTime&order=desc&size=50`)
+    : await ask(`history/historic-task-instances?taskAssignee=${mine}&finished=true&includeProcessVariables=true&includeTaskLocalVariables=true&sort=endTime&order=desc&size=50`);
+  state.items = found.data;
+  if (state.tab === "open") $("count").textContent = found.total || "";
+  drawList();
+}
+
+function drawList() {
+  const list = $("list");
+  list.replaceChildren(...state.items.map((task) => el("li", {}, line(task))));
+  if (!state.items.length) list.append(el("li", { class: "empty" }, t(state.tab === "open" ? "none" : "noneDone")));
+}
+
+function line(task) {
+  const said = valueOf(task.variables?.filter((one) => one.scope === "local"), "outcome");
+  const tag = state.tab === "done" && said
+    ? el("span", { class: `tag ${said === "approve" ? "ok" : said === "reject" ? "bad" : "warn"}` }, t(past[said])) : null;
+  const button = el("button", { class: "card", type: "button", onclick: () => choose(task) },
+    el("div", { class: "row sp" }, el("b", { class: "grow" }, valueOf(task.variables, "formTitle") || task.name),
+      el("span", { class: "num" }, el("span", { class: "small mute" }, `${valueOf(task.variables, "currency")} `), amount(valueOf(task.variables, "amount")))),
+    el("div", { class: "row sp small mute" }, el("span", {}, `${valueOf(task.variables, "submitter")} · ${t("since")} ${clock(task.createTime ?? task.startTime)}`), tag));
+  if (state.chosen?.id === task.id) button.setAttribute("aria-current", "true");
+  return button;
+}
+
+async function choose(task) {
+  state.chosen = task;
+  drawList();
+  const said = await ask(`history/historic-task-instances?processInstanceId=${task.processInstanceId}&includeTaskLocalVariables=true&sort=startTime&order=asc`);
+  drawDetail(task, said.data);
+  $("work").classList.add("one");
+}
+
+function drawDetail(task, said) {
+  const get = (name) => valueOf(task.variables, name);
+  const opinion = el("textarea", { id: "opinion", rows: "2", maxlength: "500" });
+  const problem = el("p", { class: "hint bad", role: "alert", hidden: "" });
+  const decide = (outcome) => send(task, outcome, opinion.value.trim(), problem);
+  const summary = get("summary");
+  $("detail").replaceChildren(...[
+    el("button", { class: "quiet back", type: "button", onclick: close }, t("back")),
+    el("div", { class: "card stack" },
+      el("h2", {}, get("formTitle") || task.name),
+      el("div", { class: "money num" }, el("small", {}, get("currency")), amount(get("amount"))),
+      el("dl", { class: "facts" },
+        el("dt", {}, t("submitter")), el("dd", {}, get("submitter") || "—"),
+        el("dt", {}, t("number")), el("dd", { class: "small mute" }, get("documentId") || task.processInstanceId),
+        el("dt", {}, t("fingerprint")), el("dd", { class: "small mute num" }, get("contentHash").slice(0, 16))),
+      summary ? el("div", {}, el("div", { class: "small mute" }, t("details")), ...summary.split("\n").map((row) => el("div", { class: "num" }, row))) : null),
+    el("div", { class: "card stack" }, el("h2", {}, t("road")), el("ol", { class: "said" }, ...said.map(step))),
+    task.endTime ? null : el("div", { class: "card stack" },
+      el("label", {}, el("span", {}, t("opinion")), opinion), problem,
+      el("div", { class: "bar" },
+        el("button", { class: "plain no", type: "button", onclick: () => decide("reject") }, t("reject")),
+        el("button", { class: "plain", type: "button", onclick: () => decide("return") }, t("return")),
+        el("button", { class: "main", type: "button", onclick: () => decide("approve") }, t("approve"))))]
+    .filter((node) => node !== null));
+  $("detail").classList.add("stack");
+  $("detail").hidden = false;
+}
+
+function step(one) {
+  const outcome = valueOf(one.variables, "outcome");
+  const opinion = valueOf(one.variables, "opinion");
+  return el("li", one.endTime ? {} : { class: "wait" },
+    el("div", { class: "row sp" }, el("b", {}, one.assignee ?? "—"),
+      el("span", { class: "small mute" }, one.endTime ? clock(one.endTime) : "")),
+    el("div", { class: "mute" }, one.endTime ? `${t(past[outcome]) ?? outcome}${opinion ? ` · ${opinion}` : ""}` : t("waiting")));
+}
+
+async function send(task, outcome, opinion, problem) {
+  problem.hidden = true;
+  if (outcome !== "approve" && !opinion) {
+    problem.textContent = t("needs");
+    problem.hidden = false;
+    $("opinion").focus();
+    return;
+  }
+  const local = (name, value) => ({ name, value, type: "string", scope: "local" });
+  try {
+    await ask(`runtime/tasks/${task.id}`, { method: "POST",
+      body: JSON.stringify({ action: "complete", variables: [local("outcome", outcome), local("opinion", opinion)] }) });
+    close();
+  } catch (error) {
+    problem.textContent = error.status === 404 ? t("gone") : t("away");
+    problem.hidden = false;
+  }
+  await load();
+}
+
+function close() {
+  state.chosen = null;
+  $("detail").hidden = true;
+  $("work").classList.remove("one");
+  drawList();
+}
+
+function speak() {
+  document.documentElement.lang = state.language === "zh" ? "zh-CN" : "en";
+  document.title = `OA · ${t("title")}`;
+  for (const node of document.querySelectorAll("[data-t]")) node.textContent = t(node.dataset.t);
+  $("language").textContent = state.language === "zh" ? "EN" : "中文";
+}
+
+function tab(name) {
+  state.tab = name;
+  for (const one of ["open", "done"]) $(`tab-${one}`).setAttribute("aria-selected", String(one === name));
+  close();
+  return load();
+}
+
+$("signin").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  state.me = $("person").value.trim();
+  state.key = btoa(String.fromCharCode(...new TextEncoder().encode(`${state.me}:${$("password").value}`)));
+  try {
+    await load();
+  } catch (error) {
+    $("refused").textContent = error.status === 401 ? t("wrong") : t("away");
+    $("refused").hidden = false;
+    return;
+  }
+  $("password").value = "";
+  $("who").textContent = state.me;
+  for (const [id, hidden] of [["signin", true], ["work", false], ["leave", false], ["refused", true]]) $(id).hidden = hidden;
+});
+$("tab-open").addEventListener("click", () => tab("open"));
+$("tab-done").addEventListener("click", () => tab("done"));
+$("leave").addEventListener("click", () => window.location.reload());
+$("language").addEventListener("click", () => {
+  state.language = state.language === "zh" ? "en" : "zh";
+  speak();
+  if (!$("work").hidden) { close(); }
+});
+speak();
+setInterval(() => { if (!$("work").hidden && !state.chosen) load().catch(() => {}); }, 5000);
