@@ -6,7 +6,7 @@ import httpx
 import pytest
 from chassis.http import Edge
 from chassis.testing import Issuer, api_client
-from directory_sync.api import REFUSALS, directory_router
+from directory_sync.api import REFUSALS, directory_router, status_router
 from directory_sync.domain.plan import Threshold
 from directory_sync.sources.files import Files
 
@@ -20,7 +20,7 @@ def issuer() -> Issuer:
 async def client(database, issuer, company) -> AsyncIterator[httpx.AsyncClient]:
     verifier = issuer.verifier()
     router = directory_router(Files(company), Threshold(10, 50))
-    edge = Edge("directory-sync", database, verifier, [router], REFUSALS)
+    edge = Edge("directory-sync", database, verifier, [router, status_router], REFUSALS)
     async with api_client(edge) as client:
         client.headers.update(issuer.bearer("E1005", "admin"))
         yield client
@@ -55,7 +55,7 @@ async def test_plan_is_shown_then_applied_by_its_digest_once(client, database) -
     assert first.json() == again.json()
     assert await database.pool.fetchval("SELECT count(*) FROM outbox") == 24
     status = (await client.get("/api/directory/status")).json()
-    assert status["people"] == {"active": 16, "left": 0, "departments": 8, "departments_closed": 0}
+    assert status["counts"] == {"active": 16, "left": 0, "departments": 8, "departments_closed": 0}
     assert status["last_run"]["by"] == "E1005"
     assert status["last_run"]["result"] == "applied"
     assert status["in_step_since"] is not None
@@ -107,7 +107,7 @@ async def test_broken_source_lists_every_problem_and_changes_nothing(client, com
     assert refused.status_code == 422
     assert "people.csv 第 2 行 manager_id" in refused.json()["detail"]
     status = (await client.get("/api/directory/status")).json()
-    assert status["people"]["active"] == 0
+    assert status["counts"]["active"] == 0
     assert status["last_run"]["problems"][0] == {
         "file": "people.csv", "line": 2, "field": "manager_id", "rule": "unknown-reference",
     }  # fmt: skip

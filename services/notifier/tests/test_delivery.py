@@ -55,12 +55,12 @@ class Mailbox:
             self.controller.stop()
             self.controller = None
 
-    async def handle_RCPT(self, server: SMTP, session, envelope, address, options) -> str:  # noqa: N802
+    async def handle_RCPT(self, server: SMTP, session, envelope, address, options) -> str:  # noqa: ARG002, N802
         if self.verdict.startswith("250"):
             envelope.rcpt_tos.append(address)
         return self.verdict
 
-    async def handle_DATA(self, server: SMTP, session, envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, server: SMTP, session, envelope) -> str:  # noqa: ARG002, N802
         parsed = email.message_from_bytes(envelope.content, policy=email.policy.default)
         self.letters.append(parsed)
         return "250 kept"
@@ -182,6 +182,17 @@ async def test_address_refused_for_good_is_a_failure_that_names_nobody(
     assert "example.com" not in json.dumps(fact)
 
 
+async def test_person_who_left_in_the_meantime_gets_no_letter(
+    road, database, mailbox, settled, hire_as
+) -> None:
+    mailbox.open()
+    await road.ask()
+    await road.hire(hire_as("E1002", "王强", status="left"))
+    async with delivery(database, mailbox.channel()):
+        assert await settled(ChannelName.EMAIL) == ("failed", 1, "the recipient has left")
+    assert mailbox.letters == []
+
+
 async def test_server_that_is_down_gets_the_letter_when_it_is_up(
     road, database, mailbox, settled, eventually
 ) -> None:
@@ -233,18 +244,18 @@ async def test_webhook_is_signed_over_time_and_body(road, database, settled) -> 
 
 
 @pytest.mark.parametrize(
-    ("statuses", "state", "attempts"),
-    [([404], "failed", 1), ([302], "failed", 1), ([408, 429, 503], "sent", 4)],
+    ("statuses", "expected"),
+    [([404], ("failed", 1)), ([302], ("failed", 1)), ([408, 429, 503], ("sent", 4))],
 )
 async def test_http_answers_decide_between_failed_and_again(
-    road, database, settled, statuses, state, attempts
+    road, database, settled, statuses, expected
 ) -> None:
     receiver = Receiver(statuses=list(statuses))
     await road.ask()
     async with receiver.serving(), delivery(database, receiver.channel()):
         found = await settled(ChannelName.WEBHOOK)
-    assert found[:2] == (state, attempts)
-    assert len(receiver.posts) == attempts
+    assert found[:2] == expected
+    assert len(receiver.posts) == expected[1]
 
 
 _ONE_LOOP = """
@@ -289,13 +300,15 @@ def _dsn(database) -> str:
 
 async def test_attempt_that_outlived_its_lease_records_nothing(road, database, settled) -> None:
     await road.ask()
-    held = asyncio.Event()
+    taken, held = asyncio.Event(), asyncio.Event()
 
     class Slow(InApp):
-        async def send(self, message) -> None:
+        async def send(self, message) -> None:  # noqa: ARG002
+            taken.set()
             await held.wait()
 
     async with delivery(database, Slow()):
+        await asyncio.wait_for(taken.wait(), 10)
         async with delivery(database, InApp()):
             assert await settled(ChannelName.IN_APP) == ("sent", 2, None)
         held.set()

@@ -32,7 +32,14 @@ EVERY_VALUE = {
 
 def addressed(template: Template, language: str = "zh", **values: str) -> Addressed:
     return Addressed(
-        "N1", "E1001", "C1", template.value, language, "a@example.com", {**EVERY_VALUE, **values}
+        notice_id="N1",
+        recipient_id="E1001",
+        document_id="C1",
+        template=template.value,
+        language=language,
+        email="a@example.com",
+        is_active=True,
+        values={**EVERY_VALUE, **values},
     )
 
 

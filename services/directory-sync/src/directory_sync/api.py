@@ -127,13 +127,27 @@ class RunView(BaseModel):
 class Status(BaseModel):
     """How the directory stands. `in_step_since`: when it last said what its source said."""
 
-    people: Mapping[str, int]
+    counts: Mapping[str, int]
     in_step_since: datetime | None
     last_run: RunView | None
 
 
+status_router = APIRouter(prefix="/api/directory", tags=["directory"])
+
+
+@status_router.get("/status", dependencies=[needs("admin", "auditor")])
+async def status(database: Db) -> Status:
+    async with database.transaction() as tx:
+        last = await store.last_run(tx)
+        return Status(
+            counts=await store.head_count(tx),
+            in_step_since=await store.in_step_since(tx),
+            last_run=None if last is None else _run(last),
+        )
+
+
 def directory_router(source: Source, threshold: Threshold) -> APIRouter:
-    """The routes over one source and its limits."""
+    """Plan and apply, over one source and its limits."""
     router = APIRouter(prefix="/api/directory", tags=["directory"])
 
     @router.post("/plan", dependencies=[needs("admin")])
@@ -161,16 +175,6 @@ def directory_router(source: Source, threshold: Threshold) -> APIRouter:
             async with database.transaction() as tx:
                 await handlers.record_refusal(tx, run, error)
             raise
-
-    @router.get("/status", dependencies=[needs("admin", "auditor")])
-    async def status(database: Db) -> Status:
-        async with database.transaction() as tx:
-            last = await store.last_run(tx)
-            return Status(
-                people=await store.head_count(tx),
-                in_step_since=await store.in_step_since(tx),
-                last_run=None if last is None else _run(last),
-            )
 
     return router
 

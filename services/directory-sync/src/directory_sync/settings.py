@@ -9,7 +9,7 @@ from pydantic import Field
 class Settings(ServiceSettings):
     """Settings of directory-sync beside those of every service."""
 
-    source_folder: Path = Field(description="where people.csv and departments.csv lie")
+    directory_folder: Path = Field(description="where people.csv and departments.csv lie")
     require_row_count: bool = Field(
         default=True,
         description="refuse a file without its last line #rows=N, the proof that it is whole",

@@ -16,7 +16,7 @@ from prometheus_client import Counter
 from notifier import store
 from notifier.channels import Channel, Refused, Unavailable
 from notifier.channels.letters import compose
-from notifier.domain import pause_after
+from notifier.domain import Addressed, pause_after
 
 log = structlog.get_logger()
 NOTICES = Counter(
@@ -84,7 +84,7 @@ async def _deliver(database: Database, channel: Channel, pace: Pace, taken: stor
     if taken.may_be_second:
         MAYBE_TWICE.labels(channel.name.value).inc()
     try:
-        await channel.send(compose(taken.notice))
+        await _send(channel, taken.notice)
     except Refused as error:
         await _record_failure(database, channel, taken, str(error))
     except Unavailable as error:
@@ -95,6 +95,12 @@ async def _deliver(database: Database, channel: Channel, pace: Pace, taken: stor
     else:
         await failpoint("notifier.sent")
         await _record_sent(database, channel, taken)
+
+
+async def _send(channel: Channel, notice: Addressed) -> None:
+    if not notice.is_active:
+        raise Refused("the recipient has left")
+    await channel.send(compose(notice))
 
 
 async def _record_sent(database: Database, channel: Channel, taken: store.Taken) -> None:

@@ -82,6 +82,7 @@ class Addressed:
     template: str
     language: str
     email: str | None
+    is_active: bool
     values: Mapping[str, str]
 
 

@@ -135,7 +135,7 @@ async def take_due(tx: Tx, channel: ChannelName, *, at_most: int, lease: timedel
         " UPDATE notice n SET attempts = n.attempts + 1, next_at = $4, reason = NULL FROM due"
         " WHERE n.notice_id = due.notice_id"
         " RETURNING n.*, due.attempts > 0 AND due.reason IS NULL AS may_be_second)"
-        " SELECT taken.*, e.name, e.email, e.language, s.name AS submitter FROM taken"
+        " SELECT taken.*, e.name, e.email, e.language, e.is_active, s.name AS submitter FROM taken"
         " JOIN employee e ON e.employee_id = taken.recipient_id"
         " LEFT JOIN employee s ON s.employee_id = taken.\"values\" ->> 'submitter_id'",
         channel.value,
@@ -163,6 +163,7 @@ def _addressed(row: asyncpg.Record) -> Addressed:
         template=row["template"],
         language=row["language"],
         email=row["email"],
+        is_active=row["is_active"],
         values={**values, "name": row["name"], "submitter": row["submitter"] or ""},
     )
 
@@ -203,7 +204,7 @@ class Shown:
 
 
 _SHOWN = (
-    "SELECT n.*, e.name, e.email, e.language, s.name AS submitter FROM notice n"
+    "SELECT n.*, e.name, e.email, e.language, e.is_active, s.name AS submitter FROM notice n"
     " JOIN employee e ON e.employee_id = n.recipient_id"
     " LEFT JOIN employee s ON s.employee_id = n.\"values\" ->> 'submitter_id'"
     " WHERE n.recipient_id = $1 AND n.channel = 'in_app' AND n.state = 'sent'"

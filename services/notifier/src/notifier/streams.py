@@ -63,6 +63,10 @@ class Fold:
                 os._exit(1)
             raise
 
+    async def close(self) -> None:
+        if self._database is not None:
+            await self._database.close()
+
     async def _until_folded(self, message: EventT[bytes]) -> None:
         while True:
             try:
@@ -111,7 +115,7 @@ class Worker:
     def run(self, log_level: str) -> NoReturn:
         """Fold until SIGTERM, then commit, leave the group and exit 0."""
         logs.configure("notifier-view", log_level)
-        worker = faust.Worker(self.app(), loglevel=log_level, override_logging=False)
+        worker = faust.Worker(self.app(), loglevel=log_level, override_logging=False, quiet=True)
         worker.execute_from_commandline()
 
     def app(self) -> faust.App:
