@@ -52,6 +52,7 @@ def test_changed_jar_in_the_cache_is_refused_and_then_fetched_anew(
     assert fetch([slf4j], cache=tmp_path / "m2") == [path]
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(shutil.which("mvn") is None, reason="Maven, which makes the lock, is not here")
 @pytest.mark.parametrize("recipe", sorted(pom.parent.name for pom in RECIPES.glob("*/pom.xml")))
 def test_lock_is_what_maven_resolves_from_the_pom(recipe):
