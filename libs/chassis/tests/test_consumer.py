@@ -1,9 +1,45 @@
 """The consumer loop on a real Kafka and a real PostgreSQL: one effect per event, in order."""
 
-from bus_process import record_effect
-from chassis.subscriptions import on
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
 
-from conftest import Bus, eventually
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from bus import Bus, event_on, eventually, make_bus, record_effect, record_effects
+from chassis import lane, metrics
+from chassis.consumer import ConsumerStalledError
+from chassis.db import Database, Tx
+from chassis.subscriptions import Received, on, on_batch
+from chassis.words import Reject, Retry
+from prometheus_client import Counter
+
+
+def counted(bus: Bus, outcome: str) -> float:
+    found: Counter = metrics.EVENTS.labels(bus.topic.name, outcome)
+    return found._value.get()
+
+
+async def has_counted(bus: Bus, outcome: str, times: int) -> None:
+    async def count() -> float:
+        return counted(bus, outcome)
+
+    await eventually(count, equals=float(times))
+
+
+async def committed(bus: Bus) -> int:
+    """The sum of the group's offsets over the partitions."""
+    client = AIOKafkaConsumer(
+        bootstrap_servers=bus.servers, group_id=bus.group, enable_auto_commit=False
+    )
+    await client.start()
+    try:
+        places = [TopicPartition(bus.topic.name, p) for p in range(bus.topic.partitions)]
+        client.assign(places)
+        return sum([await client.committed(place) or 0 for place in places])
+    finally:
+        await client.stop()
 
 
 async def test_events_take_effect_once_and_in_the_order_of_their_key(bus: Bus) -> None:
@@ -11,7 +47,296 @@ async def test_events_take_effect_once_and_in_the_order_of_their_key(bus: Bus) -
     for at in range(0, 300, 50):
         await bus.emit(*facts[at : at + 50])
     async with bus.relaying(), bus.consuming(on(bus.event, record_effect)):
-        await eventually(bus.effects, seconds=20)
         await eventually(lambda: bus.count("effect"), equals=300)
+        await eventually(lambda: committed(bus), equals=300)
     for key in {key for key, _ in facts}:
         assert await bus.effects_of(key) == [n for of, n in facts if of == key]
+
+
+async def test_a_batch_handler_gets_all_events_of_a_batch_in_order(bus: Bus) -> None:
+    calls = []
+
+    async def handle(tx: Tx, received: Sequence[Received[Any]]) -> None:
+        calls.append(len(received))
+        await record_effects(tx, received)
+
+    await bus.emit(*((f"k{n % 3}", n) for n in range(200)))
+    async with bus.relaying():
+        await eventually(bus.published)
+        async with bus.consuming(on_batch(bus.event, handle)):
+            await eventually(lambda: bus.count("effect"), equals=200)
+    assert sum(calls) == 200
+    assert len(calls) < 200
+    assert await bus.effects_of("k0") == list(range(0, 200, 3))
+
+
+async def test_a_fact_of_a_handler_names_its_cause_and_keeps_the_road(bus: Bus) -> None:
+    follow_up = event_on(bus.topic, f"{bus.event.TYPE}.follow-up")
+
+    async def answer(tx: Tx, event: Any) -> None:
+        tx.emit(follow_up(key_="other", n=event.n))
+
+    await bus.emit(("k", 1))
+    async with bus.relaying(), bus.consuming(on(bus.event, answer)):
+        await eventually(lambda: bus.count("outbox"), equals=2)
+    rows = await bus.database.pool.fetch("SELECT event_id, headers::json FROM outbox ORDER BY seq")
+    assert f'"ce_causationid": "{rows[0][0]}"' in rows[1][1]
+    assert '"ce_correlationid": "k"' in rows[1][1]
+
+
+async def test_a_duplicate_has_no_second_effect(bus: Bus) -> None:
+    event_id = await bus.produce("k", 1, version=1)
+    await bus.produce("k", 1, version=1, event_id=event_id)
+    await bus.produce("k", 2, version=2)
+    await bus.produce("k", 1, version=1, event_id=event_id)
+    async with bus.consuming(on(bus.event, record_effect)):
+        await eventually(lambda: committed(bus), equals=4)
+    assert await bus.effects() == [("k", 1), ("k", 2)]
+    assert await bus.count("inbox") == 2
+
+
+async def test_a_stale_version_is_skipped_after_its_inbox_row_has_gone(bus: Bus) -> None:
+    await bus.produce("k", 1, version=1)
+    await bus.produce("k", 2, version=2)
+    async with bus.consuming(on(bus.event, record_effect)):
+        await eventually(lambda: bus.count("effect"), equals=2)
+        await bus.database.pool.execute("TRUNCATE inbox")
+        await bus.produce("k", 1, version=1)
+        await has_counted(bus, "stale", 1)
+    assert await bus.effects_of("k") == [1, 2]
+
+
+async def test_an_unknown_type_is_skipped_and_counted_and_its_version_is_not_missed(
+    bus: Bus,
+) -> None:
+    await bus.produce("k", 1, version=1)
+    await bus.produce("k", 2, version=2, ce_type="of.a.later.release.v1")
+    await bus.produce("k", 3, version=3)
+    async with bus.consuming(on(bus.event, record_effect)):
+        await eventually(lambda: bus.count("effect"), equals=2)
+    assert await bus.effects_of("k") == [1, 3]
+    assert counted(bus, "unknown") == 1
+
+
+async def test_a_type_without_a_handler_moves_the_version_and_leaves_no_inbox_row(
+    bus: Bus,
+) -> None:
+    other = event_on(bus.topic, f"{bus.event.TYPE}.other")
+    await bus.produce("k", 1, version=1)
+    await bus.produce("k", 2, version=2, ce_type=other.TYPE)
+    await bus.produce("k", 3, version=3)
+    async with bus.consuming(on(bus.event, record_effect)):
+        await eventually(lambda: bus.count("effect"), equals=2)
+    assert await bus.count("inbox") == 2
+    assert counted(bus, "unhandled") == 1
+
+
+async def test_a_gap_parks_the_key_and_others_flow(bus: Bus) -> None:
+    await bus.produce("k", 1, version=1)
+    await bus.produce("k", 3, version=3)
+    await bus.produce("other", 7, version=7)  # the first version seen is taken as it is
+    await bus.produce("k", 4, version=4)
+    async with bus.consuming(on(bus.event, record_effect)):
+        await eventually(lambda: committed(bus), equals=4)
+    assert await bus.effects_of("k") == [1]
+    assert await bus.effects_of("other") == [7]
+    rows = await bus.database.pool.fetch("SELECT version, error FROM inbox_parked ORDER BY version")
+    assert [tuple(row) for row in rows] == [(3, "Gap"), (4, "Behind")]
+
+
+async def test_a_compacted_topic_tolerates_gaps_and_skips_what_is_older(
+    kafka: Any, postgres: Any, database: Database
+) -> None:
+    bus = await make_bus(kafka.bootstrap_servers, postgres.dsn, database, cleanup="compact")
+    for version in (2, 5, 4, 9):
+        await bus.produce("k", version, version=version)
+    async with bus.consuming(on(bus.event, record_effect)):
+        await eventually(lambda: committed(bus), equals=4)
+    assert await bus.effects_of("k") == [2, 5, 9]
+    assert await bus.count("inbox_parked") == 0
+
+
+async def test_retry_holds_the_partition_in_order_until_its_cause_has_passed(bus: Bus) -> None:
+    tries = 0
+
+    async def wait_for_fourth_try(tx: Tx, event: Any) -> None:
+        nonlocal tries
+        if event.n == 2:
+            tries += 1
+            if tries < 8:  # more than the tries that a bug has
+                raise Retry("not there yet", after=timedelta(milliseconds=5))
+        await record_effect(tx, event)
+
+    await bus.emit(*(("k", n) for n in range(5)))
+    async with bus.relaying(), bus.consuming(on(bus.event, wait_for_fourth_try)):
+        await eventually(lambda: bus.count("effect"), equals=5)
+    assert await bus.effects_of("k") == [0, 1, 2, 3, 4]
+    assert await bus.count("inbox_parked") == 0
+
+
+async def test_a_bug_is_tried_three_times_and_an_event_before_it_is_not_held_up(bus: Bus) -> None:
+    alone = 0
+
+    async def fail(tx: Tx, event: Any) -> None:
+        nonlocal alone
+        await record_effect(tx, event)
+        if event.n == 3:
+            alone += 1
+            raise ZeroDivisionError
+
+    await bus.emit(*((f"k{n}", n) for n in range(8)))
+    async with bus.relaying():
+        await eventually(bus.published)
+        async with bus.consuming(on(bus.event, fail)):
+            await eventually(lambda: bus.count("inbox_parked"), equals=1)
+            await eventually(lambda: bus.count("effect"), equals=7)
+    assert ("k3", 3) not in await bus.effects()
+    row = await bus.database.pool.fetchrow("SELECT error, attempts FROM inbox_parked")
+    assert tuple(row) == ("ZeroDivisionError", 3)
+    assert alone >= 3
+
+
+async def test_a_malformed_record_parks_its_key_and_others_flow(bus: Bus) -> None:
+    await bus.produce_raw("k", b"{}", [("ce_type", b"x")])
+    await bus.produce_raw("k2", b"\xff", [("ce_id", b"\xff\xfe")])
+    await bus.produce("k", 2, version=2)
+    await bus.produce("other", 1, version=1)
+    async with bus.consuming(on(bus.event, record_effect)):
+        await eventually(lambda: committed(bus), equals=4)
+    assert await bus.effects() == [("other", 1)]
+    rows = await bus.database.pool.fetch(
+        "SELECT key, error FROM inbox_parked ORDER BY key, version"
+    )
+    assert [tuple(row) for row in rows] == [
+        ("k", "Malformed"),
+        ("k", "Behind"),
+        ("k2", "Malformed"),
+    ]
+
+
+async def test_when_too_many_keys_would_be_parked_the_partition_waits_instead(
+    kafka: Any, postgres: Any, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "_PARKED_PER_MINUTE", 3)
+    monkeypatch.setattr(
+        lane.Lane, "_may_park", lambda self: len(self._parked_at) < lane._PARKED_PER_MINUTE
+    )
+    bus = await make_bus(kafka.bootstrap_servers, postgres.dsn, database, partitions=1)
+    is_broken = True
+
+    async def reject(tx: Tx, event: Any) -> None:
+        if is_broken:
+            raise Reject("a table is missing")
+        await record_effect(tx, event)
+
+    await bus.emit(*((f"k{n}", n) for n in range(10)))
+
+    async def is_stopped() -> bool:
+        gauge = metrics.PARKING_STOPPED.labels(bus.topic.name, "0")
+        return gauge._value.get() == 1
+
+    async with bus.relaying(), bus.consuming(on(bus.event, reject)):
+        await eventually(is_stopped)
+        assert await bus.count("inbox_parked") == 3
+        is_broken = False
+        await eventually(lambda: bus.count("effect"), equals=7)
+    assert await bus.count("inbox_parked") == 3
+
+
+@pytest.mark.parametrize(
+    ("place", "part"),
+    [("consumer.before_commit", "each"), ("consumer.after_db_before_offset", "batch")],
+)
+async def test_a_consumer_killed_between_database_and_offset_leaves_one_effect_each(
+    bus: Bus, place: str, part: str
+) -> None:
+    await bus.emit(*((f"k{n % 5}", n) for n in range(100)))
+    async with bus.relaying():
+        await eventually(bus.published)
+    process = await bus.process(part, f"{place}:1:kill")
+    assert await process.wait() == -9
+    async with bus.consuming(on(bus.event, record_effect)):
+        await eventually(lambda: bus.count("effect"), equals=100)
+        await eventually(lambda: committed(bus), equals=100)
+    for key in range(5):
+        assert await bus.effects_of(f"k{key}") == list(range(key, 100, 5))
+
+
+async def test_each_event_has_one_effect_while_members_come_and_go(bus: Bus) -> None:
+    async def keep_emitting() -> None:
+        for n in range(60):
+            await bus.emit(*((f"k{key}", n) for key in range(5)))
+            await asyncio.sleep(0.05)
+
+    line = on(bus.event, record_effect)
+    second = await Database.connect(bus.dsn, size=5)
+    async with bus.relaying(), bus.consuming(line):
+        emitting = asyncio.ensure_future(keep_emitting())
+        for _ in range(2):
+            async with bus.consuming(line, database=second) as member:
+
+                async def has_joined(member: Any = member) -> bool:
+                    return member.joined
+
+                await eventually(has_joined)
+                await asyncio.sleep(0.3)
+        await emitting
+        await eventually(lambda: bus.count("effect"), equals=300)
+    await second.close()
+    for key in range(5):
+        assert await bus.effects_of(f"k{key}") == list(range(60))
+
+
+async def test_a_backend_terminated_during_a_batch_costs_a_retry_and_nothing_else(
+    bus: Bus,
+) -> None:
+    killed = False
+
+    async def kill_once(tx: Tx, event: Any) -> None:
+        nonlocal killed
+        await record_effect(tx, event)
+        if event.n == 5 and not killed:
+            killed = True
+            backend = await tx.fetchval("SELECT pg_backend_pid()")
+            await bus.database.pool.execute("SELECT pg_terminate_backend($1)", backend)
+            await tx.fetchval("SELECT 1")
+
+    await bus.emit(*(("k", n) for n in range(10)))
+    async with bus.relaying(), bus.consuming(on(bus.event, kill_once)):
+        await eventually(lambda: bus.count("effect"), equals=10)
+    assert await bus.effects_of("k") == list(range(10))
+    assert await bus.count("inbox_parked") == 0
+
+
+async def test_the_watchdog_ends_a_consumer_that_has_stopped_moving(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As a client that never wakes up again.
+    monkeypatch.setattr(lane.Lane, "put", lambda *_: None)
+    await bus.produce("k", 1, version=1)
+    consumer = bus.consumer(on(bus.event, record_effect), consumer_stall_seconds=1.0)
+    with pytest.raises(ConsumerStalledError, match="events waiting"):
+        await asyncio.wait_for(consumer.run(), 30)
+
+
+async def test_the_watchdog_leaves_alone_what_waits_for_a_retry_or_has_nothing_to_do(
+    bus: Bus,
+) -> None:
+    async def never(tx: Tx, event: Any) -> None:
+        raise Retry("never", after=timedelta(seconds=60))
+
+    await bus.produce("k", 1, version=1)
+    consumer = bus.consumer(on(bus.event, never), consumer_stall_seconds=0.4)
+    running = asyncio.ensure_future(consumer.run())
+    done, _ = await asyncio.wait({running}, timeout=4)
+    assert not done
+    await consumer.drain()
+    await running
+
+
+async def test_a_drained_consumer_has_committed_what_it_did(bus: Bus) -> None:
+    for n in range(1, 21):
+        await bus.produce("k", n, version=n)
+    async with bus.consuming(on(bus.event, record_effect)):
+        await eventually(lambda: bus.count("effect"))
+    assert await committed(bus) == await bus.count("effect")

@@ -138,7 +138,7 @@ class Lane:
         return self.place.topic, str(self.place.partition)
 
     async def _run(self) -> None:
-        while True:
+        while not self._is_stopping:
             while not self._queue:
                 metrics.LAG_SECONDS.labels(*self._labels).set(0)
                 self._arrived.clear()
