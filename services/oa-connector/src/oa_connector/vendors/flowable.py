@@ -76,7 +76,6 @@ class _Process(_Variables):
 
 class _Task(_Variables):
     assignee: str | None = None
-    completed_by: str | None = Field(None, alias="completedBy")
     end_time: AwareDatetime | None = Field(None, alias="endTime")
     delete_reason: str | None = Field(None, alias="deleteReason")
 
@@ -288,7 +287,7 @@ def _decided(tasks: Sequence[_Task]) -> list[DecidedStep]:
     """What people decided; a task with a delete reason was taken away, not decided."""
     return [
         DecidedStep(
-            decided_by=EmployeeId(task.completed_by or task.assignee or ""),
+            decided_by=EmployeeId(task.assignee or ""),
             outcome=task.text("outcome"),
             opinion=task.text("opinion"),
             decided_at=task.end_time,
