@@ -224,6 +224,18 @@ async def test_import_makes_the_rules_those_of_the_file(database) -> None:
             assert await policy_handlers.limits(tx) == list(rules)
 
 
+async def test_processes_that_start_together_import_one_after_the_other(database) -> None:
+    async def start() -> None:
+        async with database.transaction() as tx:
+            await policy_handlers.import_limits(tx, rules)
+
+    async with database.transaction() as tx:
+        rules = await policy_handlers.limits(tx)
+    await asyncio.gather(*(start() for _ in range(4)))
+    async with database.transaction() as tx:
+        assert await policy_handlers.limits(tx) == rules
+
+
 def received(event: Event, *, offset: int, correlation_id: str, at: datetime) -> Received[Event]:
     id_ = EventId(UUID(str(uuid7())))
     envelope = Envelope(id=id_, time=at, sequence=1, correlation_id=correlation_id, event=event)

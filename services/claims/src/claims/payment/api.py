@@ -54,7 +54,7 @@ router = APIRouter(prefix="/api/payments")
 _FINANCE = [needs("finance")]
 
 
-def _payment_id(payment_id: str) -> PaymentId:
+async def _payment_id(payment_id: str) -> PaymentId:
     if len(payment_id) != 32 or not payment_id.isalnum():  # noqa: PLR2004 -- see domain.payment_id
         raise PaymentNotFound
     return PaymentId(payment_id)

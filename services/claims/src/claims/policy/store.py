@@ -29,7 +29,11 @@ async def limits_of(tx: Tx, categories: Iterable[str]) -> list[LimitRule]:
 
 
 async def replace_limits(tx: Tx, rules: Sequence[LimitRule]) -> None:
-    """Make the table say what these rules say, and nothing else."""
+    """Make the table say what these rules say, and nothing else.
+
+    Processes that start together import one after the other; reading goes on meanwhile.
+    """
+    await tx.execute("LOCK TABLE limit_rule IN SHARE ROW EXCLUSIVE MODE")
     await tx.execute("DELETE FROM limit_rule")
     await tx.execute(
         "INSERT INTO limit_rule (id, category, city, amount, currency, severity,"

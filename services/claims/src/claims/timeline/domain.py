@@ -89,6 +89,13 @@ _WORDS_ZH: Mapping[str, str] = {
 }
 
 
+class _Facts(dict[str, str]):
+    """What was kept of an event, maybe by a release whose sentence named less of it."""
+
+    def __missing__(self, name: str) -> str:
+        return "…"
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One event of the road with its place on its topic. `system`: where it happened."""
@@ -106,11 +113,16 @@ class Entry:
 
     @property
     def zh(self) -> str:
-        return PHRASES[self.type].zh.format_map(self.facts)
+        return self._phrase.zh.format_map(_Facts(self.facts))
 
     @property
     def en(self) -> str:
-        return PHRASES[self.type].en.format_map(self.facts)
+        return self._phrase.en.format_map(_Facts(self.facts))
+
+    @property
+    def _phrase(self) -> Phrase:
+        # Another release may have kept a type that this one does not know.
+        return PHRASES.get(self.type, Phrase(self.type, self.type))
 
 
 def actor_of(event: Event) -> str | None:

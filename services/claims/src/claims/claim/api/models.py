@@ -123,7 +123,7 @@ City = Annotated[str, _up_to(60), BeforeValidator(_printable)]
 ShortWords = Annotated[str, _up_to(200), BeforeValidator(_printable)]
 
 
-def _claim_id(claim_id: str) -> ClaimId:
+async def _claim_id(claim_id: str) -> ClaimId:
     if not re.fullmatch(r"[0-9a-f-]{36}", claim_id):
         raise ClaimNotFound
     return ClaimId(claim_id)

@@ -38,7 +38,7 @@ REFUSALS: dict[type[Exception], Refusal] = {
         "move-not-allowed",
         Text(
             "报销单{status_zh}，不能执行 {move}；请刷新后再看可用操作（moves）。",
-            "The claim is {claim_status}, which does not allow {move}; reload it and see its moves.",
+            "The claim is {claim_status}, which does not allow {move}; reload, see its moves.",
         ),
     ),
     VersionConflict: Refusal(
