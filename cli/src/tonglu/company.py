@@ -57,6 +57,10 @@ def prepare(folder: Path) -> Company:
         {"client_id": name, "client_secret": kept.clients[name], "roles": list(roles)}
         for name, roles in CLIENTS.items()
     ]
+    _write_private(
+        folder / "compose.env",
+        f"OA_ADMIN_PASSWORD={kept.oa_admin}\nOA_WEBHOOK_SECRET={kept.oa_webhook}\n",
+    )
     people_file, clients_file = folder / "people.json", folder / "clients.json"
     _write(people_file, people)
     _write(clients_file, clients)
@@ -89,5 +93,9 @@ def _secrets(file: Path) -> Secrets:
 
 
 def _write(file: Path, content: object) -> None:
+    _write_private(file, json.dumps(content, ensure_ascii=False, indent=2))
+
+
+def _write_private(file: Path, text: str) -> None:
     file.touch(mode=0o600)
-    file.write_text(json.dumps(content, ensure_ascii=False, indent=2))
+    file.write_text(text)

@@ -9,6 +9,7 @@ import typer
 from local_stack.process import NotReady
 from local_stack.stack import Stack
 
+from tonglu import company as company_
 from tonglu import demo as demo_
 from tonglu import doctor as doctor_
 from tonglu import operate, topics
@@ -40,6 +41,13 @@ def down() -> None:
     """Stop everything that `up` or `demo` started here, from any terminal."""
     asyncio.run(Stack(FOLDER).down())
     console.print("stopped / 已停止")
+
+
+@app.command()
+def company() -> None:
+    """Write the demo company's people, machines and secrets, which `deploy/compose.yaml` reads."""
+    company_.prepare(FOLDER)
+    console.print(str(FOLDER))
 
 
 @app.command()

@@ -81,6 +81,7 @@ class ApprovalRequested(Event):
     submitter_id: EmployeeId
     title: ShortText
     total: Money
+    details: tuple[ShortText, ...] = ()  # a readable row for each line, violations first
     route: tuple[RouteStep, ...]
     content_hash: ContentHash
     requested_at: AwareDatetime

@@ -1,0 +1,1 @@
+"""Approval definitions, instances and tasks: decisions count here."""
