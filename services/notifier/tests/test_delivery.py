@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
@@ -17,6 +17,7 @@ import uvicorn
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP
 from events.notices import ChannelName
+from notifier import store
 from notifier.channels.email import Email
 from notifier.channels.in_app import InApp
 from notifier.channels.webhook import Webhook, sign
@@ -26,7 +27,6 @@ QUICK = Pace(
     poll=timedelta(milliseconds=20),
     first_pause=timedelta(milliseconds=20),
     longest_pause=timedelta(milliseconds=100),
-    lease=timedelta(milliseconds=300),
 )
 SECRET = b"shared"
 
@@ -213,8 +213,7 @@ async def test_busy_server_is_asked_again_and_then_given_up(
     mailbox.open()
     mailbox.verdict = "451 try later"
     await road.ask()
-    pace = Pace(**{**{k: getattr(QUICK, k) for k in QUICK.__slots__}, "attempts": 3})
-    async with delivery(database, mailbox.channel(), pace=pace):
+    async with delivery(database, mailbox.channel(), pace=replace(QUICK, attempts=3)):
         assert await settled(ChannelName.EMAIL) == ("failed", 3, "gave up: smtp 451")
 
 
@@ -261,6 +260,7 @@ async def test_http_answers_decide_between_failed_and_again(
 _ONE_LOOP = """
 import asyncio, sys
 from chassis import Database
+from notifier import store
 from notifier.channels.email import Email
 from notifier.delivery import Pace, delivering
 async def main(dsn, port):
@@ -298,18 +298,40 @@ def _dsn(database) -> str:
     return str(settings)
 
 
-async def test_attempt_that_outlived_its_lease_records_nothing(road, database, settled) -> None:
-    await road.ask()
-    taken, held = asyncio.Event(), asyncio.Event()
-
-    class Slow(InApp):
+async def test_call_that_takes_too_long_is_cut_off_before_its_lease_ends(
+    road, database, settled
+) -> None:
+    class Silent(InApp):
         async def send(self, message) -> None:  # noqa: ARG002
-            taken.set()
-            await held.wait()
+            await asyncio.Event().wait()
 
-    async with delivery(database, Slow()):
-        await asyncio.wait_for(taken.wait(), 10)
-        async with delivery(database, InApp()):
-            assert await settled(ChannelName.IN_APP) == ("sent", 2, None)
-        held.set()
-    assert [type_ for type_, _ in await events_of(database)] == ["notice.sent.v1"]
+    await road.ask()
+    pace = replace(QUICK, attempts=1, lease=timedelta(milliseconds=100))
+    async with delivery(database, Silent(), pace=pace):
+        found = await settled(ChannelName.IN_APP)
+    assert found == ("failed", 1, "gave up: no answer in time")
+
+
+async def test_attempt_that_outlived_its_lease_records_nothing(road, database) -> None:
+    await road.ask()
+    at_most = {"at_most": 1, "lease": timedelta(0)}
+    async with database.transaction() as tx:
+        (first,) = await store.take_due(tx, ChannelName.IN_APP, **at_most)
+    async with database.transaction() as tx:
+        (second,) = await store.take_due(tx, ChannelName.IN_APP, **at_most)
+        assert (second.attempt, second.may_be_second) == (2, True)
+        assert await store.settle(tx, first, "failed", "late") is False
+        assert await store.settle(tx, second, "sent") is True
+        assert await store.take_due(tx, ChannelName.IN_APP, **at_most) == []
+
+
+async def test_letter_is_never_sent_in_the_clear_where_tls_is_asked_for(
+    road, database, mailbox, settled
+) -> None:
+    mailbox.open()
+    await road.ask()
+    channel = replace(mailbox.channel(), tls="starttls")
+    async with delivery(database, channel, pace=replace(QUICK, attempts=2)):
+        state, _, reason = await settled(ChannelName.EMAIL)
+    assert (state, mailbox.letters) == ("failed", [])
+    assert reason.startswith("gave up: smtp")

@@ -33,7 +33,7 @@ MAYBE_TWICE = Counter(
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often and how long one channel tries. The lease is longer than any call may take."""
+    """How often and how long one channel tries. A call is cut off at half of the lease."""
 
     poll: timedelta = timedelta(milliseconds=200)
     at_once: int = 8
@@ -84,7 +84,7 @@ async def _deliver(database: Database, channel: Channel, pace: Pace, taken: stor
     if taken.may_be_second:
         MAYBE_TWICE.labels(channel.name.value).inc()
     try:
-        await _send(channel, taken.notice)
+        await _send(channel, taken.notice, pace.lease / 2)
     except Refused as error:
         await _record_failure(database, channel, taken, str(error))
     except Unavailable as error:
@@ -97,10 +97,14 @@ async def _deliver(database: Database, channel: Channel, pace: Pace, taken: stor
         await _record_sent(database, channel, taken)
 
 
-async def _send(channel: Channel, notice: Addressed) -> None:
+async def _send(channel: Channel, notice: Addressed, at_most: timedelta) -> None:
     if not notice.is_active:
         raise Refused("the recipient has left")
-    await channel.send(compose(notice))
+    try:
+        async with asyncio.timeout(at_most.total_seconds()):
+            await channel.send(compose(notice))
+    except TimeoutError as error:
+        raise Unavailable("no answer in time") from error
 
 
 async def _record_sent(database: Database, channel: Channel, taken: store.Taken) -> None:
