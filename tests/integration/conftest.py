@@ -53,8 +53,8 @@ class Town:
     async def submitted(self, who: str = demo.SUBMITTER, **changes: Any) -> str:
         """A claim handed in; its id."""
         draft = await self.call("claims", "POST", "/api/claims", who, json=demo.CLAIM | changes)
-        await self.submit(str(draft["claim_id"]), who)
-        return str(draft["claim_id"])
+        await self.submit(str(draft["id"]), who)
+        return str(draft["id"])
 
     async def submit(self, claim_id: str, who: str = demo.SUBMITTER, key: str = "") -> Any:
         return await self.call(

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+import httpx
 from local_stack.pkce import sign_in
 from local_stack.places import CHECKOUT
 from local_stack.process import Process
@@ -21,7 +22,7 @@ from tonglu.company import Company
 from tonglu.oa_people import OAPerson
 from tonglu.output import Exit, console
 from tonglu.road import Hop, Road, follow
-from tonglu.site import FOLDER, Site
+from tonglu.site import FOLDER, RefusedError, Site
 
 SUBMITTER, MANAGER, FINANCE = "E1001", "E1002", "E1003"
 _ROAD_SECONDS = 90.0
@@ -132,8 +133,9 @@ async def run(*, manual: bool, once: bool) -> int:
     status = Exit.OK
     try:
         await drive(Site(), people, manual=manual)
-    except StoppedError as stopped:
-        console.print(f"[red]{stopped}[/red]\nlogs: {stack.folder / 'logs'}")
+    except (StoppedError, RefusedError, httpx.HTTPError) as stopped:
+        console.print(f"[red]{type(stopped).__name__}: {stopped}[/red]")
+        console.print(f"logs: {stack.folder / 'logs'}")
         status = Exit.FAILED
     if once:
         await stack.down()
@@ -154,7 +156,7 @@ async def drive(site: Site, people: Company, *, manual: bool = False) -> Road:
     await _load_company(site)
     token = await sign_in(site.address("OIDC_ISSUER"), SUBMITTER, people.secrets.password)
     draft = await site.call("claims", "POST", "/api/claims", token=token, json=CLAIM)
-    road = Road(str(draft["claim_id"]), SUBMITTER)
+    road = Road(str(draft["id"]), SUBMITTER)
     watching = asyncio.Event()
     watch = asyncio.create_task(_watch(site, road, watching, patient=manual))
     await watching.wait()

@@ -1,6 +1,7 @@
 """How commands speak: a table for people, JSON for programs, stable exit codes."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any
@@ -9,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-console = Console(highlight=False)
+# A pipe or a log has no width of its own: rows stay whole there.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 170)
 errors = Console(stderr=True, highlight=False)
 
 

@@ -18,10 +18,7 @@ from tonglu.site import Site
 
 app = typer.Typer(no_args_is_help=True, help="Look at topics. 查看主题。")
 
-Moment = Annotated[
-    datetime | None,
-    typer.Option(formats=["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]),
-]
+_FORMATS = ["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]
 
 
 def _aware(moment: datetime | None) -> datetime | None:
@@ -126,8 +123,12 @@ class Into(StrEnum):
 
 def replay(
     topic: Annotated[str, typer.Option(help="the topic to read")],
-    from_: Annotated[Moment, typer.Option("--from", help="first moment")] = None,
-    to: Annotated[Moment, typer.Option("--to", help="stop before this moment")] = None,
+    from_: Annotated[
+        datetime | None, typer.Option("--from", formats=_FORMATS, help="first moment")
+    ] = None,
+    to: Annotated[
+        datetime | None, typer.Option("--to", formats=_FORMATS, help="stop before this moment")
+    ] = None,
     key: Annotated[str | None, typer.Option(help="only this key")] = None,
     into: Annotated[
         Into, typer.Option(help="stdout: readable; jsonl: one object a line")

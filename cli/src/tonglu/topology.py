@@ -77,7 +77,8 @@ def _service(name: str, env: Mapping[str, str]) -> list[Process]:
 
 def _pipeline_view(stack: Stack, people: company.Company, provides: Mapping[str, str]) -> Process:
     """The notifier's Faust view: a process of its own, since a Faust worker owns its loop."""
-    env = _env("notifier", stack, people, provides)
+    own_port = {"HTTP_PORT": str(stack.port("notifier.view"))}
+    env = _env("notifier", stack, people, provides) | own_port
     return Process(
         name="notifier.view",
         command=(sys.executable, "-m", "notifier", "view"),
