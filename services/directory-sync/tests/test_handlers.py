@@ -22,9 +22,10 @@ RESULTS = "SELECT string_agg(result, ' ' ORDER BY run_id) FROM sync_run"
 RUN = store.Run("E1005", "files", "0" * 64)
 
 
-async def apply(database: Database, reading: Reading, order: Order = Order(), limits=LIMITS):  # noqa: B008
+async def apply(database: Database, reading: Reading, order: Order = Order()):  # noqa: B008
+    run = store.Run("E1005", "files", reading.digest)
     async with database.transaction() as tx:
-        _, plan = await handlers.apply_snapshot(tx, reading, order, limits, RUN)
+        _, plan = await handlers.apply_snapshot(tx, reading, order, LIMITS, run)
         return plan, tx.emitted
 
 
@@ -162,3 +163,16 @@ async def test_follower_applies_at_the_start_and_what_changes_later(database, co
     await asyncio.wait_for(task, 5)
     reason = await database.pool.fetchval("SELECT reason FROM sync_run WHERE result = 'refused'")
     assert reason == "TooManyLeave"
+
+
+async def test_follower_without_a_start_finds_what_changed_while_it_was_down(
+    database, company
+) -> None:
+    reading = await Files(company).read()
+    await apply(database, reading)
+    follower = Follower(Files(company), LIMITS, every=60.0)
+    assert await follower._look(database, is_due=False)
+    assert await database.pool.fetchval(RESULTS) == "applied"
+    edit(company, "林晓", "林小")
+    assert await follower._look(database, is_due=False)
+    assert await database.pool.fetchval(RESULTS) == "applied applied"

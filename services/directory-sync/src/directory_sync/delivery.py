@@ -20,7 +20,8 @@ _SOON_SECONDS = 2.0  # until the next try of what could not be settled
 class Follower:
     """`every`: seconds between looks; None: one look at the start and no more.
 
-    A content that was tried is not tried again: what was refused waits for a person.
+    A content that the last run has tried is not tried again, also after a restart: what was
+    refused waits for a person. `at_start` tries it once in any case.
     """
 
     source: Source
@@ -29,28 +30,32 @@ class Follower:
     every: float | None = None
 
     async def follow(self, database: Database, draining: asyncio.Event) -> None:
-        """Until the service drains. A database that is away is tried again at the next look."""
-        settled = None if self.at_start else (await self.source.read()).digest
+        """Until the service drains. What could not be settled is tried again soon."""
+        is_due = self.at_start
         while not draining.is_set():
-            reading = await self.source.read()
-            if reading.digest != settled and await self._settle(database, reading):
-                settled = reading.digest
-            pause = self.every if reading.digest == settled else _SOON_SECONDS
+            is_settled = await self._look(database, is_due=is_due)
+            is_due = is_due and not is_settled
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(draining.wait(), pause)
+                await asyncio.wait_for(draining.wait(), self.every if is_settled else _SOON_SECONDS)
 
-    async def _settle(self, database: Database, reading: Reading) -> bool:
-        """Whether this content is applied, or refused and waiting for a person."""
-        run = store.Run("directory-sync", self.source.name, reading.digest)
+    async def _look(self, database: Database, *, is_due: bool) -> bool:
+        """Whether the present content is applied, or refused and waiting for a person."""
+        reading = await self.source.read()
         try:
-            return await self._apply(database, reading, run)
+            async with database.transaction() as tx:
+                last = await store.last_run(tx)
+            if is_due or last is None or last.source_digest != reading.digest:
+                await self._apply(database, reading)
         except AnotherRunIsOn:
             log.info("directory busy")
+            return False
         except Exception:
             log.exception("directory not applied")
-        return False
+            return False
+        return True
 
-    async def _apply(self, database: Database, reading: Reading, run: store.Run) -> bool:
+    async def _apply(self, database: Database, reading: Reading) -> None:
+        run = store.Run("directory-sync", self.source.name, reading.digest)
         try:
             async with database.transaction() as tx:
                 number, plan = await handlers.apply_snapshot(
@@ -61,4 +66,3 @@ class Follower:
             async with database.transaction() as tx:
                 await handlers.record_refusal(tx, run, error)
             log.warning("directory refused", reason=type(error).__name__, detail=str(error))
-        return True

@@ -31,6 +31,9 @@ MAYBE_TWICE = Counter(
 )
 
 
+_WHEN_AWAY = timedelta(seconds=2)
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How often and how long one channel tries. A call is cut off at half of the lease."""
@@ -51,10 +54,9 @@ def delivering(
     async def deliver(database: Database, draining: asyncio.Event) -> None:
         try:
             while not draining.is_set():
-                is_full = await _round(database, channel, pace)
-                if not is_full:
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(draining.wait(), pace.poll.total_seconds())
+                pause = await _round(database, channel, pace)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(draining.wait(), pause.total_seconds())
         finally:
             await channel.close()
 
@@ -62,14 +64,14 @@ def delivering(
     return deliver
 
 
-async def _round(database: Database, channel: Channel, pace: Pace) -> bool:
-    """One handful, sent at once; True: there may be more. Away databases are asked again."""
+async def _round(database: Database, channel: Channel, pace: Pace) -> timedelta:
+    """One handful, sent at once; how long to wait for the next. An away database is asked again."""
     try:
         async with database.transaction() as tx:
             taken = await store.take_due(tx, channel.name, at_most=pace.at_once, lease=pace.lease)
     except Exception:
         log.exception("notices not taken", channel=channel.name.value)
-        return False
+        return _WHEN_AWAY
     ends = await asyncio.gather(
         *(_deliver(database, channel, pace, one) for one in taken), return_exceptions=True
     )
@@ -77,7 +79,7 @@ async def _round(database: Database, channel: Channel, pace: Pace) -> bool:
         if isinstance(end, BaseException):
             # Its lease will run out, and it is tried again.
             log.error("notice not settled", channel=channel.name.value, exc_info=end)
-    return len(taken) == pace.at_once
+    return timedelta(0) if len(taken) == pace.at_once else pace.poll
 
 
 async def _deliver(database: Database, channel: Channel, pace: Pace, taken: store.Taken) -> None:
