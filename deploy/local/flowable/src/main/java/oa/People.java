@@ -62,6 +62,8 @@ class People implements SmartInitializingSingleton {
         user.setDisplayName(person.name);
         if (found == null) {
             user.setPassword(person.password);
+            identity.saveUser(user);
+            return;
         }
         identity.saveUser(user);
         if (!identity.checkPassword(person.id, person.password)) {
