@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from oa_connector.app import service
 from oa_connector.settings import FlowableTenant, Settings
 from pydantic import ValidationError
 
@@ -53,3 +54,10 @@ def test_a_lease_that_could_run_out_under_a_call_is_refused(environment):
     environment.setenv("LEASE_SECONDS", "20")
     with pytest.raises(ValidationError, match="twice call_seconds"):
         Settings.load()
+
+
+async def test_the_service_is_composed_from_its_settings(environment):
+    environment.setenv("TENANTS", json.dumps({"flowable": TENANT}))
+    composed = service()
+    assert [path.suffix for path in composed.migrations.iterdir()] == [".sql"]
+    assert [loop.__name__ for loop in composed.loops] == ["run"]

@@ -100,13 +100,17 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What the approvers see. `amount` is a decimal string; `route` holds (step, approver)."""
+    """What the approvers see. `amount` is a decimal string; `route` holds (step, approver).
+
+    `details` has one readable row for each line, what breaks a rule first.
+    """
 
     title: str
     amount: str
     currency: str
     submitter_id: EmployeeId
     route: tuple[tuple[int, EmployeeId], ...]
+    details: tuple[str, ...] = ()
 
     @property
     def approvers(self) -> tuple[EmployeeId, ...]:
@@ -205,6 +209,7 @@ def requested(event: ApprovalRequested, now: datetime) -> Move:
             currency=event.total.currency,
             submitter_id=event.submitter_id,
             route=tuple((step.step, step.approver_id) for step in event.route),
+            details=event.details,
         ),
     )
     if not event.route:

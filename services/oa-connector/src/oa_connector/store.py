@@ -190,12 +190,13 @@ async def tenants(tx: Tx) -> list[Tenant]:
 def _submission(row: asyncpg.Record) -> Submission:
     form: dict[str, Any] = json.loads(row["form"])
     route = tuple((step, EmployeeId(approver)) for step, approver in form.pop("route"))
+    details = tuple(form.pop("details", ()))
     plain = {
         name: row[name] for name in Submission.__slots__ if name not in {"form", "state", "drift"}
     }
     return Submission(
         **plain,
-        form=Form(**form, route=route),
+        form=Form(**form, route=route, details=details),
         state=State(row["state"]),
         drift=Drift(row["drift"]) if row["drift"] else None,
     )

@@ -36,6 +36,10 @@ _ENDS = {"approved": Status.APPROVED, "rejected": Status.REJECTED, "returned": S
 _LATER = {401, 403, 429}
 
 
+# Flowable keeps a string variable in 4,000 characters.
+_LONGEST_TEXT = 4000
+
+
 class _Reply(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -196,7 +200,9 @@ class Flowable:
             "amount": form.amount,
             "currency": form.currency,
             "contentHash": submission.content_hash,
-            "summary": f"{form.submitter_id} {form.amount} {form.currency}",
+            "submitter": form.submitter_id,
+            "documentId": submission.document_id,
+            "summary": "\n".join(form.details)[:_LONGEST_TEXT],
             "claimUrl": self._access.claim_url.format(document_id=submission.document_id),
         }
         variables = [{"name": name, "type": "string", "value": texts[name]} for name in texts]
