@@ -176,7 +176,7 @@ async def delivering(database, people, url=None, pace=PACE, patience=QUICK):
     user, password = people.admin
     oa = Flowable(FlowableAccess(url or people.url, user, lambda: password))
     draining = asyncio.Event()
-    loops = asyncio.create_task(Delivery({TENANT: oa}, patience, pace).run(database, draining))
+    loops = asyncio.create_task(Delivery({TENANT: oa}, patience, pace).deliver(database, draining))
     try:
         yield
     finally:
@@ -437,7 +437,7 @@ async def test_what_the_oa_refuses_for_good_waits_for_a_person(database, people,
     draining = asyncio.Event()
     delivery = Delivery({TENANT: Flowable(access)}, QUICK, PACE)
     await road.request()
-    loops = asyncio.create_task(delivery.run(database, draining))
+    loops = asyncio.create_task(delivery.deliver(database, draining))
     await eventually(lambda: road.has(OASubmissionStuck))
     draining.set()
     await loops

@@ -60,4 +60,4 @@ async def test_the_service_is_composed_from_its_settings(environment):
     environment.setenv("TENANTS", json.dumps({"flowable": TENANT}))
     composed = service()
     assert [path.suffix for path in composed.migrations.iterdir()] == [".sql"]
-    assert [loop.__name__ for loop in composed.loops] == ["run"]
+    assert [loop.__name__ for loop in composed.loops] == ["deliver"]

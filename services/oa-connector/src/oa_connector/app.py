@@ -39,7 +39,7 @@ def service() -> Service:
         public_routers=(callbacks(inbound),),
         refusals=REFUSALS,
         subscriptions=SUBSCRIPTIONS,
-        loops=(delivery.run,),
+        loops=(delivery.deliver,),
     )
 
 

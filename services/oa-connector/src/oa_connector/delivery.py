@@ -49,7 +49,7 @@ class Delivery:
     patience: Patience = field(default_factory=Patience)
     pace: Pace = field(default_factory=Pace)
 
-    async def run(self, database: Database, draining: asyncio.Event) -> None:
+    async def deliver(self, database: Database, draining: asyncio.Event) -> None:
         """Run until draining; what is in flight is finished and recorded."""
         try:
             async with asyncio.TaskGroup() as loops:
