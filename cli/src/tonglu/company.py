@@ -59,7 +59,8 @@ def prepare(folder: Path) -> Company:
     ]
     _write_private(
         folder / "compose.env",
-        f"OA_ADMIN_PASSWORD={kept.oa_admin}\nOA_WEBHOOK_SECRET={kept.oa_webhook}\n",
+        f"OA_ADMIN_PASSWORD={kept.oa_admin}\nOA_WEBHOOK_SECRET={kept.oa_webhook}\n"
+        f"FINANCE_CLIENT_SECRET={kept.clients['finance-subscriber']}\n",
     )
     people_file, clients_file = folder / "people.json", folder / "clients.json"
     _write(people_file, people)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-import asyncpg
 import structlog
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -17,7 +16,7 @@ from uuid_utils.compat import uuid7
 
 from chassis import metrics
 from chassis.auth import Verifier, needs, principal
-from chassis.db import Database
+from chassis.db import AWAY, Database
 from chassis.problem import (
     BUSY,
     INTERNAL,
@@ -30,17 +29,9 @@ from chassis.problem import (
     respond,
     respond_invalid,
 )
+from chassis.subscriptions import Subscription
 
 log = structlog.get_logger()
-# What a database that is down, stopping or saturated looks like from here.
-_AWAY: tuple[type[Exception], ...] = (
-    TimeoutError,
-    OSError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.InterfaceError,
-)
 _tracer = trace.get_tracer("tonglu.http")
 
 
@@ -130,7 +121,7 @@ def _account(scope: Scope, status: int, seconds: float, request_id: str) -> None
         )
 
 
-def _database(request: Request) -> Database:
+async def _database(request: Request) -> Database:  # async: a sync one costs a thread
     database: Database = request.app.state.database
     return database
 
@@ -149,13 +140,14 @@ class Edge:
     refusals: Refusals = field(default_factory=dict)
     body_bytes: int = 1_048_576
     health: Health = field(default_factory=Health)
+    subscriptions: Sequence[Subscription] = ()  # what a redrive of parked events runs through
     public_routers: Sequence[APIRouter] = ()  # authenticate by other means: signed callbacks
 
 
 def create_app(edge: Edge) -> FastAPI:
     """The service's HTTP face."""
     app = FastAPI(title=f"Tonglu {edge.name}", openapi_url=None, docs_url=None, redoc_url=None)
-    app.state.body_bytes = edge.body_bytes
+    app.state.body_bytes, app.state.subscriptions = edge.body_bytes, edge.subscriptions
     app.state.database, app.state.verifier, app.state.health = (
         edge.database,
         edge.verifier,
@@ -237,7 +229,7 @@ def _answer_errors(app: FastAPI, refusals: Refusals) -> None:
         said = Refusal(error.status_code, "refused", Text("{said}", "{said}"))
         return respond(request, Problem(said, said=str(error.detail)))
 
-    for away in _AWAY:
+    for away in AWAY:
         app.add_exception_handler(away, _busy)
     for kind, refusal in refusals.items():
         app.add_exception_handler(kind, _refuse(refusal))

@@ -40,6 +40,18 @@ IN_FLIGHT = Refusal(
 )
 
 
+# The lock and the look in one round trip.
+_FIRST = """
+SELECT alone, request_hash, status, response
+  FROM (SELECT pg_try_advisory_xact_lock(hashtextextended($4, 0)) AS alone) l
+  LEFT JOIN idempotency ON principal = $1 AND route = $2 AND key = $3
+"""
+_STORE = """
+INSERT INTO idempotency (principal, route, key, request_hash, status, response)
+VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING true
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Once:
     """Runs an effect once per key. Call it with the effect; it answers the first time's answer."""
@@ -62,31 +74,18 @@ class Once:
         route = f"{self.request.method} {self.request.url.path}"
         asked = hashlib.sha256(await self.request.body()).digest()
         async with self.database.transaction() as tx:
-            await self._alone(tx, route, key)
-            stored = await tx.fetchrow(
-                "SELECT request_hash, status, response FROM idempotency"
-                " WHERE principal = $1 AND route = $2 AND key = $3",
-                *(self.subject, route, key),
-            )
-            if stored is not None:
+            whose = (self.subject, route, key)
+            stored = await tx.fetchrow(_FIRST, *whose, " ".join(whose))
+            if stored is None or not stored["alone"]:
+                raise Problem(IN_FLIGHT)
+            if stored["request_hash"] is not None:
                 if stored["request_hash"] != asked:
                     raise Problem(KEY_REUSED)
                 return _answer(stored["response"], stored["status"], replayed=True)
             body = (await effect(tx)).model_dump_json().encode()
-            await tx.execute(
-                "INSERT INTO idempotency (principal, route, key, request_hash, status, response)"
-                " VALUES ($1, $2, $3, $4, $5, $6)",
-                *(self.subject, route, key, asked, status, body),
-            )
+            if await tx.fetchval(_STORE, *whose, asked, status, body) is None:
+                raise Problem(IN_FLIGHT)  # it ended between our look and our lock: ask again
         return _answer(body, status, replayed=False)
-
-    async def _alone(self, tx: Tx, route: str, key: str) -> None:
-        alone = await tx.fetchval(
-            "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))",
-            f"{self.subject} {route} {key}",
-        )
-        if not alone:
-            raise Problem(IN_FLIGHT)
 
 
 def _answer(body: bytes, status: int, *, replayed: bool) -> Response:
@@ -94,7 +93,7 @@ def _answer(body: bytes, status: int, *, replayed: bool) -> Response:
     return Response(body, status, headers=headers, media_type="application/json")
 
 
-def _once(request: Request, me: Me) -> Once:
+async def _once(request: Request, me: Me) -> Once:
     return Once(request, request.app.state.database, me.subject)
 
 

@@ -143,13 +143,13 @@ def respond(request: Request, problem: Problem, **extra: Any) -> JSONResponse:
     refusal = problem.refusal
     plain = {name: value for name, value in problem.values.items() if isinstance(value, str | int)}
     content = {
+        **plain,
         "type": f"urn:tonglu:problem:{refusal.slug}",
         "title": refusal.slug.replace("-", " "),
         "status": refusal.status,
         "detail": refusal.text.say(language, problem.values),
         "instance": request.url.path,
         "request_id": getattr(request.state, "request_id", None),
-        **plain,
         **extra,
     }
     headers = {"content-language": language}

@@ -13,18 +13,18 @@ import uvicorn
 import uvloop
 from fastapi import APIRouter
 
-from chassis import logs, migrate, telemetry
+from chassis import logs, migrate, parked_api, telemetry
 from chassis.auth import Verifier
 from chassis.consumer import Consumer
-from chassis.db import Database
+from chassis.db import AWAY, Database
 from chassis.http import Edge, Health, create_app
-from chassis.parked_api import parked_router
 from chassis.problem import Refusals
 from chassis.relay import Relay
 from chassis.settings import ServiceSettings
 from chassis.subscriptions import Subscription
 
 log = structlog.get_logger()
+_RESTART_SECONDS = 1.0
 Loop = Callable[[Database, asyncio.Event], Awaitable[None]]
 
 
@@ -149,7 +149,8 @@ class Service:
             name=self.name,
             database=database,
             verifier=verifier,
-            routers=(*self.routers, parked_router(self.subscriptions)) if serves else (),
+            routers=(*self.routers, parked_api.router) if serves else (),
+            subscriptions=self.subscriptions,
             refusals=self.refusals,
             body_bytes=self.settings.http_body_bytes,
             health=health,
@@ -165,10 +166,27 @@ class _Part:
 
 
 def _loop(loop: Loop, database: Database, draining: asyncio.Event) -> _Part:
+    name = getattr(loop, "__name__", "loop")
+
+    async def run() -> None:
+        """Begin again while the database is away; any other failure ends the process."""
+        while not draining.is_set():
+            try:
+                return await loop(database, draining)
+            except AWAY as error:
+                log.warning("loop interrupted", loop=name, error=type(error).__name__)
+                await _at_most(draining.wait(), _RESTART_SECONDS)
+        return None
+
     async def drain() -> None:
         draining.set()
 
-    return _Part(getattr(loop, "__name__", "loop"), lambda: loop(database, draining), drain)
+    return _Part(name, run, drain)
+
+
+async def _at_most(waiting: Awaitable[object], seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(waiting, seconds)
 
 
 async def _run_parts(
