@@ -24,7 +24,6 @@ _POLL_MS = 200
 _COMMIT_SECONDS = 0.1
 _GRACE_SECONDS = 20.0  # below the rebalance timeout: the group waits for us
 _ANSWER_SECONDS = 5.0
-_STOP_SECONDS = 5.0
 _MAX_BACKOFF_SECONDS = 10.0
 
 
@@ -101,9 +100,7 @@ class Consumer:
         finally:
             await self._stop_lanes(client)
             await letters.close()
-            with contextlib.suppress(TimeoutError, KafkaError):
-                async with asyncio.timeout(_STOP_SECONDS):
-                    await client.stop()
+            await kafka.leave(client)
 
     async def _fetch(self, client: AIOKafkaConsumer) -> None:
         while True:

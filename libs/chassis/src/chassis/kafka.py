@@ -1,21 +1,25 @@
 """Kafka clients, built in one place: every setting that matters is set by name."""
 
 import asyncio
-import contextlib
 from functools import lru_cache
+from itertools import chain
+from typing import Any
 
+import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import KafkaError, ProducerClosed
+from aiokafka.errors import ProducerClosed
 from aiokafka.partitioner import murmur2
 
 from chassis.settings import ServiceSettings
 
+log = structlog.get_logger()
 # Below the smallest max.message.bytes of any topic, so that only a single record can be too big.
 MAX_BATCH_BYTES = 900_000
 _REQUEST_MS = 20_000
 _REBALANCE_MS = 60_000
 _DISCARD_SECONDS = 2.0
+_LEAVE_SECONDS = 5.0
 
 
 def new_producer(bootstrap_servers: str, *, client_id: str) -> AIOKafkaProducer:
@@ -66,15 +70,36 @@ async def discard(producer: AIOKafkaProducer) -> None:
 
     Whoever waits for a delivery gets ProducerClosed; it may have arrived all the same.
     """
-    # stop() alone would wait for the batches, and the client has no public way to give them up.
-    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001
-    if (sender := producer._sender.sender_task) is not None:  # noqa: SLF001
+    # The client has no public way to give up: stop() waits for every batch, and lets the
+    # cancellation of its own sender out into whoever called it.
+    producer._closed = True  # noqa: SLF001
+    _give_up(producer._message_accumulator)  # noqa: SLF001
+    sender = producer._sender.sender_task  # noqa: SLF001
+    if sender is not None:
         sender.cancel()
-    with contextlib.suppress(TimeoutError, KafkaError):
-        async with asyncio.timeout(_DISCARD_SECONDS):
-            await producer.stop()
-            return
+        await asyncio.wait({sender}, timeout=_DISCARD_SECONDS)
     await producer.client.close()
+    if sender is not None:
+        sender.cancel()
+        await asyncio.wait({sender})
+
+
+def _give_up(accumulator: Any) -> None:
+    accumulator.fail_all(ProducerClosed())
+    for batch in (*accumulator._pending_batches, *chain(*accumulator._batches.values())):  # noqa: SLF001
+        for future in (batch.future, batch._drain_waiter):  # noqa: SLF001
+            if future.done():
+                future.exception()  # seen: its waiter may have been cancelled
+
+
+async def leave(consumer: AIOKafkaConsumer) -> None:
+    """Leave the group and close, within a few seconds; never raises."""
+    stopping = asyncio.ensure_future(consumer.stop())
+    await asyncio.wait({stopping}, timeout=_LEAVE_SECONDS)
+    stopping.cancel()
+    await asyncio.wait({stopping})
+    if not stopping.cancelled() and (error := stopping.exception()) is not None:
+        log.warning("left the group the hard way", error=type(error).__name__)
 
 
 @lru_cache(maxsize=65_536)
@@ -87,6 +112,7 @@ __all__ = [
     "MAX_BATCH_BYTES",
     "ConsumerRebalanceListener",
     "discard",
+    "leave",
     "new_consumer",
     "new_producer",
     "partition_of",

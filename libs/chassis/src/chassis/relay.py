@@ -24,6 +24,9 @@ _HINT_SECONDS = 0.02
 _MAX_BACKOFF_SECONDS = 10.0
 
 
+_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, outbox.RestoredError)
+
+
 class _LeadershipLostError(ConnectionError):
     """The session that holds the lock has gone; another process may lead already."""
 
@@ -68,10 +71,9 @@ class Relay:
                 try:
                     await self._serve()
                     backoff = 0.1
-                except Exception as error:  # whatever it is, the next try may pass
-                    metrics.OUTBOX_ERRORS.labels(type(error).__name__).inc()
-                    log.warning("relay interrupted", exc_info=error)
-                    await asyncio.sleep(random.uniform(backoff / 2, backoff))  # noqa: S311
+                except Exception as error:  # noqa: BLE001 -- whatever it is, the next try may pass
+                    _tell(error)
+                    await self._wait(random.uniform(backoff / 2, backoff))  # noqa: S311
                     backoff = min(backoff * 2, _MAX_BACKOFF_SECONDS)
         finally:
             self._idle.set()
@@ -148,9 +150,12 @@ class Relay:
                 page, prepared = await self._read(reader, page.after)
                 continue
             pause, is_last = _BUSY_SECONDS, self._draining
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._publish(session, page, prepared))
-                following = group.create_task(self._read(reader, page.after))
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._publish(session, page, prepared))
+                    following = group.create_task(self._read(reader, page.after))
+            except ExceptionGroup as errors:
+                raise errors.exceptions[0] from errors
             page, prepared = following.result()
 
     async def _publish(self, session: asyncpg.Connection, page: Page, prepared: Prepared) -> None:
@@ -178,3 +183,9 @@ class Relay:
 
     def _oldest_seconds(self) -> float:
         return 0.0 if self._oldest_at is None else max(0.0, time() - self._oldest_at)
+
+
+def _tell(error: Exception) -> None:
+    metrics.OUTBOX_ERRORS.labels(type(error).__name__).inc()
+    trace = None if isinstance(error, _AWAY) else error
+    log.warning("relay interrupted", error=type(error).__name__, reason=str(error), exc_info=trace)
