@@ -31,13 +31,10 @@ from oa_connector.vendors import (
 
 _WINDOW = timedelta(minutes=5)
 _PAGE = 200
+_LONGEST_TEXT = 4000  # characters in which Flowable keeps a string variable
 _ENDS = {"approved": Status.APPROVED, "rejected": Status.REJECTED, "returned": Status.RETURNED}
 # Nothing was begun, and it may work later: sign-in that is being repaired, a full bucket.
 _LATER = {401, 403, 429}
-
-
-# Flowable keeps a string variable in 4,000 characters.
-_LONGEST_TEXT = 4000
 
 
 class _Reply(BaseModel):
