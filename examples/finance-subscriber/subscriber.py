@@ -1,7 +1,7 @@
 """A finance system that subscribes to Tonglu: books each PaymentRequested and settles it.
 
-It imports nothing of Tonglu. It knows one topic, one event type and one HTTP call; everything is
-in docs/contracts/topics/claims.claim.v1.md. Needs `pip install aiokafka httpx`.
+It imports nothing of Tonglu: one topic, one event type, one HTTP call, as in
+docs/contracts/topics/claims.claim.v1.md. Needs aiokafka and httpx.
 """
 
 import asyncio
@@ -14,7 +14,6 @@ from aiokafka import AIOKafkaConsumer
 
 ISSUER, CLAIMS = os.environ["OIDC_ISSUER"], os.environ["CLAIMS_URL"]
 CLIENT = (os.environ["CLIENT_ID"], os.environ["CLIENT_SECRET"])
-
 ledger = sqlite3.connect(os.environ.get("LEDGER", "ledger.sqlite"))
 ledger.execute(
     "CREATE TABLE IF NOT EXISTS entry (payment_id TEXT PRIMARY KEY, payee TEXT, amount TEXT,"
@@ -39,19 +38,15 @@ async def settle(http: httpx.AsyncClient, payment: dict, receipt: str) -> None:
     found = (await http.get(f"{ISSUER}/.well-known/openid-configuration")).json()
     grant = {"grant_type": "client_credentials"}
     token = (await http.post(found["token_endpoint"], data=grant, auth=CLIENT)).raise_for_status()
+    bearer = {"authorization": f"Bearer {token.json()['access_token']}"}
     answer = await http.post(
         f"{CLAIMS}/api/payments/{payment['payment_id']}/settle",
         json={"receipt": receipt, "amount": payment["amount"]},
-        headers={
-            "authorization": f"Bearer {token.json()['access_token']}",
-            "idempotency-key": payment["payment_id"],
-        },
+        headers=bearer | {"idempotency-key": payment["payment_id"]},
     )
     answer.raise_for_status()
     with ledger:
-        ledger.execute(
-            "UPDATE entry SET settled = 1 WHERE payment_id = ?", (payment["payment_id"],)
-        )
+        ledger.execute("UPDATE entry SET settled = 1 WHERE receipt = ?", (receipt,))
     print(f"settled {payment['payment_id']} {payment['amount']} {receipt}", flush=True)
 
 
@@ -62,7 +57,7 @@ async def pay(http: httpx.AsyncClient, payment: dict) -> None:
         try:
             return await settle(http, payment, receipt)
         except httpx.HTTPError as error:
-            print(f"{payment['payment_id']}: {error}; again in 1 s", flush=True)
+            print(f"{payment['payment_id']}: {error}; again soon", flush=True)
             await asyncio.sleep(1)
 
 
@@ -76,7 +71,7 @@ async def main() -> None:
     )
     async with consumer, httpx.AsyncClient(timeout=10) as http:
         async for record in consumer:
-            if dict(record.headers).get("ce_type") == b"payment.requested.v1":
+            if ("ce_type", b"payment.requested.v1") in record.headers:
                 await pay(http, json.loads(record.value))
             await consumer.commit()
 

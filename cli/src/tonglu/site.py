@@ -9,7 +9,8 @@ import httpx
 from local_stack.places import CACHE
 from local_stack.stack import Stack
 
-FOLDER = CACHE / "stack"
+# TONGLU_STACK names another stack beside the usual one: a second demo, a test of the first.
+FOLDER = CACHE / os.environ.get("TONGLU_STACK", "stack")
 
 
 class NotRunningError(RuntimeError):

@@ -102,11 +102,11 @@ def _env(
         "HTTP_PORT": str(stack.port(name)),
         "PYTHONUNBUFFERED": "1",
     }
-    return shared | _own_settings(name, people, provides)
+    return shared | _own_settings(name, stack, people, provides)
 
 
 def _own_settings(
-    name: str, people: company.Company, provides: Mapping[str, str]
+    name: str, stack: Stack, people: company.Company, provides: Mapping[str, str]
 ) -> dict[str, str]:
     company_folder = CHECKOUT / "examples" / "company"
     match name:
@@ -116,6 +116,7 @@ def _own_settings(
             return {"DIRECTORY_FOLDER": str(company_folder)}
         case "oa-connector":
             return {
+                "CLAIM_URL": f"http://127.0.0.1:{stack.port('claims')}/api/claims/{{document_id}}",
                 "TENANTS": json.dumps(
                     {
                         TENANT: {
@@ -127,7 +128,7 @@ def _own_settings(
                             "callback_secret": people.secrets.oa_webhook,
                         }
                     }
-                )
+                ),
             }
         case _:
             return {}

@@ -18,7 +18,7 @@ from oa_connector.vendors.flowable import FlowableCallbacks
 
 SECRET = "callback-secret"
 FLOWABLE = TenantId("flowable")
-BODY = json.dumps({"type": "TASK_COMPLETED", "instanceId": "p1"}).encode()
+BODY = json.dumps({"type": "TASK_COMPLETED", "processInstanceId": "p1"}).encode()
 
 
 @pytest.fixture(scope="module")

@@ -495,7 +495,7 @@ async def test_a_storm_of_callbacks_tells_each_decision_once(database, people, r
 
 
 def callback(process: str, kind: str) -> tuple[bytes, dict[str, str]]:
-    body = json.dumps({"type": kind, "instanceId": process, "n": str(uuid4())}).encode()
+    body = json.dumps({"type": kind, "processInstanceId": process, "n": str(uuid4())}).encode()
     at = str(int(time.time()))
     signature = hmac.new(SECRET.encode(), at.encode() + b"." + body, hashlib.sha256).hexdigest()
     headers = {"x-oa-signature": signature, "x-oa-timestamp": at, "x-oa-delivery": str(uuid4())}

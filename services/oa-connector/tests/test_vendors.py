@@ -139,7 +139,7 @@ def signed(body: bytes, at: int, secret: str = SECRET) -> dict[str, str]:
     return {"x-oa-signature": signature, "x-oa-timestamp": str(at), "x-oa-delivery": "d1"}
 
 
-BODY = b'{"instanceId": "p1"}'
+BODY = b'{"processInstanceId": "p1"}'
 AT = int(NOW.timestamp())
 callbacks = FlowableCallbacks(lambda: SECRET)
 

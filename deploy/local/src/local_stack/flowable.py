@@ -42,6 +42,7 @@ def prepare(room: Room) -> Process:
             **({"OA_PEOPLE_FILE": str(options.people_file)} if options.people_file else {}),
         },
         ready=answers(f"{address}/actuator/health"),
+        deadline_seconds=180,  # its first start makes the schema: a minute on a busy machine
         provides={"FLOWABLE_URL": address},
     )
 

@@ -268,7 +268,7 @@ class FlowableCallbacks:
 
 
 class _Callback(_Reply):
-    instance_id: str = Field(alias="instanceId", min_length=1, max_length=64)
+    instance_id: str = Field(alias="processInstanceId", min_length=1, max_length=64)
 
 
 def _judged(reply: httpx.Response) -> SubmitResult:
@@ -290,7 +290,7 @@ def _decided(tasks: Sequence[_Task]) -> list[DecidedStep]:
     """What people decided; a task with a delete reason was taken away, not decided."""
     return [
         DecidedStep(
-            decided_by=EmployeeId(task.assignee or ""),
+            decided_by=EmployeeId(task.text("completedBy") or task.assignee or ""),
             outcome=task.text("outcome"),
             opinion=task.text("opinion"),
             decided_at=task.end_time,
