@@ -5,7 +5,7 @@ CREATE TABLE definition (
     id text NOT NULL,
     version integer NOT NULL,
     document jsonb NOT NULL,
-    imported_at timestamptz NOT NULL DEFAULT now(),
+    imported_at timestamptz NOT NULL,
     PRIMARY KEY (id, version)
 );
 
@@ -24,22 +24,25 @@ CREATE TABLE department (
     head_id text
 );
 
--- One row per revision of a document that was handed in.
+-- One row per revision of a document that was handed in. `mode` is where it is decided now; `tenant`
+-- stays the OA in which it began. `route` holds step, name, approver_id, rule, for_administrator.
 CREATE TABLE approval (
     document_id text NOT NULL,
     revision integer NOT NULL,
     kind text NOT NULL,
     definition text NOT NULL,
     mode text NOT NULL CHECK (mode IN ('native', 'delegated')),
-    tenant text,
+    tenant text CHECK (tenant IS NOT NULL OR mode = 'native'),
     submitter_id text NOT NULL,
     title text NOT NULL,
-    amount numeric(18, 4) NOT NULL,
+    amount numeric NOT NULL, -- shown as handed in, 1488.00 and not 1488.0000; nothing is computed
     currency text NOT NULL CHECK (length(currency) = 3),
+    details jsonb NOT NULL,
     content_hash text NOT NULL,
     route jsonb NOT NULL,
     status text NOT NULL CHECK (status IN ('open', 'approved', 'rejected', 'returned', 'cancelled')),
     requested_at timestamptz NOT NULL,
+    changed_at timestamptz NOT NULL,
     PRIMARY KEY (document_id, revision)
 );
 -- At most one revision of a document is being approved.
@@ -52,18 +55,23 @@ CREATE TABLE task (
     step integer NOT NULL,
     name text NOT NULL,
     assignee_id text NOT NULL,
-    native boolean NOT NULL,
+    rule text NOT NULL,
+    for_administrator boolean NOT NULL,
+    assigned_at timestamptz NOT NULL,
     status text NOT NULL CHECK (status IN ('open', 'decided', 'cancelled')),
-    decision text,
+    decision text CHECK (decision IN ('approve', 'reject', 'return')),
     decided_by text,
     via text,
     opinion text,
-    assigned_at timestamptz NOT NULL,
     decided_at timestamptz,
+    CHECK ((status = 'decided') = (decision IS NOT NULL AND decided_by IS NOT NULL
+        AND via IS NOT NULL AND decided_at IS NOT NULL)),
     FOREIGN KEY (document_id, revision) REFERENCES approval (document_id, revision)
 );
 CREATE INDEX task_document ON task (document_id, revision);
--- A person's inbox, oldest first.
+-- A person's inbox, oldest first, and what every administrator sees.
 CREATE INDEX task_inbox ON task (assignee_id, assigned_at, task_id) WHERE status = 'open';
+CREATE INDEX task_administrator ON task (assigned_at, task_id)
+    WHERE status = 'open' AND for_administrator;
 
 -- migrate:down

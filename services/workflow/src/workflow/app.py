@@ -4,22 +4,16 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from chassis import Database, Service
 from chassis.service import Loop
-from pydantic import ValidationError
 
 from workflow import handlers
 from workflow.api import REFUSALS, router
 from workflow.consumer import SUBSCRIPTIONS
-from workflow.domain import Definition
+from workflow.domain.definition import Definition, check_one_per_kind, parse_definition
 from workflow.settings import Settings
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
-
-
-class DefinitionInvalidError(ValueError):
-    """A definition file breaks a rule; the message names file, field and rule."""
 
 
 def service() -> Service:
@@ -39,25 +33,14 @@ def read_definitions(folder: Path) -> list[Definition]:
     """Every *.yaml file of the folder.
 
     Raises:
-        DefinitionInvalidError: a file breaks a rule, or there is none at all.
+        DefinitionInvalid: a file breaks a rule, two are for one kind, or there is none.
     """
-    found = [_read(file) for file in sorted(folder.glob("*.yaml"))]
-    if not found:
-        raise DefinitionInvalidError(f"{folder}: holds no *.yaml; put one definition there")
-    return found
-
-
-def _read(file: Path) -> Definition:
-    try:
-        return Definition.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
-        raise DefinitionInvalidError(f"{file.name}: not YAML: {error}") from error
-    except ValidationError as error:
-        said = "; ".join(
-            f"{'.'.join(map(str, one['loc'])) or 'definition'}: {one['msg']}"
-            for one in error.errors()
-        )
-        raise DefinitionInvalidError(f"{file.name}: {said}") from error
+    found = {
+        file.name: parse_definition(file.name, file.read_text(encoding="utf-8"))
+        for file in sorted(folder.glob("*.yaml"))
+    }
+    check_one_per_kind(found)
+    return list(found.values())
 
 
 def _import_once(definitions: Sequence[Definition]) -> Loop:

@@ -1,0 +1,1 @@
+"""Who must decide, in which order and why; and what a decision does. Pure."""
