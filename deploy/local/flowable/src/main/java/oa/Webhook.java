@@ -49,6 +49,8 @@ class Webhook extends AbstractFlowableEventListener {
     private final String secret;
     private final HttpClient http =
             HttpClient.newBuilder()
+                    // By default it offers to upgrade, and some receivers then lose the body.
+                    .version(HttpClient.Version.HTTP_1_1)
                     .proxy(HttpClient.Builder.NO_PROXY)
                     .connectTimeout(Duration.ofSeconds(2))
                     .build();
