@@ -16,7 +16,7 @@ from events import Malformed
 from chassis import batch, inbox, metrics
 from chassis.arrivals import Arrival, arrive
 from chassis.batch import Routes
-from chassis.db import Database
+from chassis.db import AWAY, Database
 from chassis.inbox import Failure
 from chassis.spans import batch_span
 from chassis.words import Reject, Retry
@@ -30,18 +30,14 @@ _MAX_BACKOFF_SECONDS = 30.0
 _PARKED_PER_MINUTE = 20  # beyond that the fault is ours, and a healthy topic must not be drained
 
 # A database that is away, stopping, overloaded or being migrated: the event is not to blame.
-_PASSING = (
+_PASSING: tuple[type[Exception], ...] = (
     Retry,
-    TimeoutError,
-    OSError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
+    *AWAY,
     asyncpg.InsufficientResourcesError,
     asyncpg.TransactionRollbackError,
     asyncpg.InvalidCachedStatementError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.LockNotAvailableError,
-    asyncpg.InterfaceError,
 )
 
 

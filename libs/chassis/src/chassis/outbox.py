@@ -37,6 +37,9 @@ SELECT {_COLUMNS} FROM outbox
 """  # noqa: S608 -- the parts are constants
 
 
+_MOVE = "UPDATE outbox_cursor SET closed = $1, open = $2, page = $3, moved_at = now()"
+
+
 class RestoredError(RuntimeError):
     """The database was restored into a younger server: transaction numbers began again."""
 
@@ -56,6 +59,7 @@ class Page:
 
     rows: Sequence[asyncpg.Record]
     after: Cursor
+    is_idle: bool  # there was nothing, and the cursor need not be saved
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,8 @@ async def connect(dsn: str, name: str) -> asyncpg.Connection:
             # Plans by the values at hand: a general one takes a window for a third of the table.
             "plan_cache_mode": "force_custom_plan",
             "enable_seqscan": "off",
+            # A lost move of the cursor costs duplicates, which the inbox takes.
+            "synchronous_commit": "off",
         },
     )
 
@@ -123,22 +129,21 @@ async def read(connection: asyncpg.Connection, at: Cursor) -> Page:
         window = at.open
         rows = await connection.fetch(_CONTINUE, at.closed, window, at.page)
     if len(rows) < PAGE:
-        return Page(rows, Cursor(closed=window, open=None, page=0))
-    return Page(rows, Cursor(closed=at.closed, open=window, page=rows[-1]["seq"]))
+        after = Cursor(closed=window, open=None, page=0)
+    else:
+        after = Cursor(closed=at.closed, open=window, page=rows[-1]["seq"])
+    return Page(rows, after, is_idle=not rows and at.open is None)
 
 
 async def save(connection: asyncpg.Connection, at: Cursor, refused: Sequence[Refused]) -> None:
     """Move the cursor and park what was refused, on the connection that holds the lock."""
+    if not refused:
+        await connection.execute(_MOVE, at.closed, at.open, at.page)
+        return
     async with connection.transaction():
-        if refused:
-            await _park(connection, refused)
-        else:
-            # A lost move costs duplicates, which the inbox takes; waiting for the disk costs time.
-            await connection.execute("SET LOCAL synchronous_commit = off")
-        await connection.execute(
-            "UPDATE outbox_cursor SET closed = $1, open = $2, page = $3, moved_at = now()",
-            *(at.closed, at.open, at.page),
-        )
+        await connection.execute("SET LOCAL synchronous_commit = on")
+        await _park(connection, refused)
+        await connection.execute(_MOVE, at.closed, at.open, at.page)
 
 
 async def _park(connection: asyncpg.Connection, refused: Sequence[Refused]) -> None:

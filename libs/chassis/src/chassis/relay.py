@@ -11,7 +11,7 @@ import structlog
 from pydantic_core import from_json
 
 from chassis import metrics, outbox, upkeep
-from chassis.db import Database
+from chassis.db import AWAY, Database
 from chassis.failpoints import failpoint
 from chassis.outbox import Cursor, Page
 from chassis.publisher import Prepared, Publisher
@@ -24,7 +24,7 @@ _HINT_SECONDS = 0.02
 _MAX_BACKOFF_SECONDS = 10.0
 
 
-_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, outbox.RestoredError)
+_AWAY: tuple[type[Exception], ...] = (*AWAY, outbox.RestoredError)
 
 
 class _LeadershipLostError(ConnectionError):
@@ -141,9 +141,9 @@ class Relay:
         """Publish page after page: the next is read and laid out while this one is on its way."""
         pause, is_last = _BUSY_SECONDS, False
         page, prepared = await self._read(reader, await outbox.cursor(session))
-        while page.rows or not is_last:
+        while not (page.is_idle and is_last):
             self._note_oldest(page)
-            if not page.rows:
+            if page.is_idle:
                 await self._wait(pause)
                 pause = min(pause * 2, _IDLE_SECONDS)
                 is_last = self._draining
