@@ -1,96 +1,47 @@
-"""The relay's drain rate beside a bare aiokafka batch producer sending the same bytes."""
+"""The relay's drain rate, beside a bare aiokafka batch producer of the same bytes and beside
+faststream-outbox, which lives in an environment of its own."""
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 import time
-import uuid
-from datetime import UTC, date, datetime
-from decimal import Decimal
+from pathlib import Path
 
-from aiokafka.producer.message_accumulator import BatchBuilder
-from chassis import kafka
+import raw
 from chassis.relay import Relay
-from events import ClaimId, EmployeeId, Envelope, EventId, Money
-from events.claims import CLAIM, ClaimSubmitted, ExpenseLine
+from events.claims import CLAIM
+from facts import Record, key, record, submitted
 from harness import Figure, interleave
+from local_stack.places import CACHE
 from servers import Servers
 
 EVENTS = 40_000
 KEYS = 2_000
-PAGE = 2_000
+FASTSTREAM_EVENTS = 1_500
+_RECIPE = Path(__file__).parent / "faststream"
+_PLACE = CACHE / "bench-faststream"
 
 
-def submitted(number: int, key: str) -> ClaimSubmitted:
-    """A claim of two lines, as the demo's."""
-    line = {"spent_on": date(2026, 11, 18), "city": "上海"}
-    money = Money(amount=Decimal("553.00"), currency="CNY")
-    return ClaimSubmitted(
-        claim_id=ClaimId(key),
-        revision=1,
-        employee_id=EmployeeId(f"E{number % 997}"),
-        title="上海客户拜访",
-        lines=(
-            ExpenseLine(line_no=1, category="train", amount=money, **line),
-            ExpenseLine(line_no=2, category="hotel", amount=money, **line),
-        ),
-        total=Money(amount=Decimal("1106.00"), currency="CNY"),
-        content_hash="a" * 64,
-        submitted_at=datetime(2026, 11, 24, 9, 0, tzinfo=UTC),
-    )
-
-
-def record(number: int) -> tuple[str, list[tuple[str, bytes]], bytes]:
-    """Key, headers and value as the relay sends them."""
-    key = f"claim-{number % KEYS:06d}"
-    envelope = Envelope(
-        id=EventId(uuid.uuid4()),
-        time=datetime(2026, 11, 24, 9, 0, tzinfo=UTC),
-        sequence=number // KEYS + 1,
-        correlation_id=key,
-        event=submitted(number, key),
-    )
-    headers = [(name, value.encode()) for name, value in envelope.headers().items()]
-    return key, headers, envelope.value()
-
-
-async def raw_batches(bootstrap: str, records: list) -> float:
-    """The limit: the same settings and bytes, laid out in memory, one page after the other."""
-    producer = kafka.new_producer(bootstrap, client_id="bench")
-    await producer.start()
-    await producer.client.add_topic(CLAIM.name)
-    began = time.perf_counter()
-    for start in range(0, len(records), PAGE):
-        lanes: dict[int, BatchBuilder] = {}
-        sent = []
-        for key, headers, value in records[start : start + PAGE]:
-            lane = kafka.partition_of(key, CLAIM.partitions)
-            batch = lanes.setdefault(lane, producer.create_batch())
-            fields = {"timestamp": None, "key": key.encode(), "value": value, "headers": headers}
-            if batch.append(**fields) is None:
-                sent.append(await producer.send_batch(batch, CLAIM.name, partition=lane))
-                lanes[lane] = producer.create_batch()
-                lanes[lane].append(**fields)
-        for lane, batch in lanes.items():
-            sent.append(await producer.send_batch(batch, CLAIM.name, partition=lane))
-        await asyncio.gather(*sent)
-    seconds = time.perf_counter() - began
-    await producer.stop()
-    return len(records) / seconds
-
-
-async def measure(at: Servers) -> list[Figure]:
-    await at.topic(CLAIM.name, CLAIM.partitions)
+async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
     dsn, database = await at.database("bench_relay")
-    records = [record(number) for number in range(EVENTS)]
+    other_dsn, other = await at.database("bench_faststream")
+    await other.close()
+    records = [record(submitted(key(n % KEYS)), n // KEYS + 1) for n in range(EVENTS)]
+    python = await asyncio.to_thread(_faststream)
 
-    async def limit() -> float:
-        return await raw_batches(at.bootstrap, records)
+    async def produce() -> float:
+        began = time.perf_counter()
+        await raw.produce(at.bootstrap, CLAIM.name, records)
+        return EVENTS / (time.perf_counter() - began)
 
-    async def system() -> float:
+    async def drain() -> float:
         await database.pool.execute("TRUNCATE outbox, outbox_head")
         for start in range(0, EVENTS, 1000):
             async with database.transaction() as tx:
                 for number in range(start, start + 1000):
-                    tx.emit(submitted(number, f"claim-{number % KEYS:06d}"))
+                    tx.emit(submitted(key(number % KEYS)))
         await database.pool.execute("VACUUM ANALYZE outbox")
         relay = Relay(database, dsn, at.bootstrap, name="bench")
         running = asyncio.create_task(relay.run())
@@ -102,7 +53,49 @@ async def measure(at: Servers) -> list[Figure]:
         await running
         return EVENTS / seconds
 
-    figure = Figure("relay drain", "events/s", "raw batch produce", 0.40)
-    await interleave(figure, limit, system)
+    async def faststream() -> float:
+        return await _drain_faststream(python, other_dsn, at.bootstrap, records)
+
+    rates = await interleave(
+        "relay", {"raw batches": produce, "relay": drain, "faststream-outbox": faststream}
+    )
     await database.close()
-    return [figure]
+    mine, theirs = rates["relay"], rates["faststream-outbox"]
+    return [
+        Figure("relay drain", "events/s", "raw batch produce", 0.40, rates["raw batches"], mine),
+        Figure("relay drain", "events/s", "faststream-outbox 0.19.0", 10.0, theirs, mine),
+    ], {}
+
+
+def _faststream() -> Path:
+    """Its environment, made anew when the requirements have changed."""
+    uv, python = Path(sys.executable).with_name("uv"), _PLACE / "bin" / "python"
+    wanted = _RECIPE / "requirements.txt"
+    mark = _PLACE / "requirements.txt"
+    if not mark.exists() or mark.read_bytes() != wanted.read_bytes():
+        cache = {"UV_CACHE_DIR": str(CACHE / "uv"), **os.environ}
+        for step in (
+            ("venv", "--quiet", "--clear", "--python", sys.executable, _PLACE),
+            ("pip", "install", "--quiet", "--require-hashes", "--python", python, "-r", wanted),
+        ):
+            subprocess.run([uv, *step], check=True, env=cache)
+        mark.write_bytes(wanted.read_bytes())
+    return python
+
+
+async def _drain_faststream(
+    python: Path, dsn: str, bootstrap: str, records: list[Record]
+) -> float:
+    program = await asyncio.create_subprocess_exec(
+        *(python, _RECIPE / "drain.py", dsn, bootstrap, CLAIM.name),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    rows = [
+        {"key": name, "headers": {n: v.decode() for n, v in headers}, "value": value.decode()}
+        for name, headers, value in records[:FASTSTREAM_EVENTS]
+    ]
+    said, _ = await program.communicate(json.dumps(rows).encode())
+    if program.returncode:
+        raise RuntimeError(f"drain.py ended with {program.returncode}")
+    return FASTSTREAM_EVENTS / float(said)

@@ -1,30 +1,38 @@
 """`make bench`: every speed goal as a ratio to its limit; never a test, always a figure.
 
-`python benchmarks/run.py [name …]` runs some of them.
+`python benchmarks/run.py [part …]` runs some of them; BENCH_ROUNDS=1 makes it quick and rough.
 """
 
 import importlib
+import logging
 import sys
 
+import structlog
 import uvloop
-from harness import chart, console, save, show
+from harness import chart, console, machine, save, show
 from servers import servers
 
-PARTS = ("relay", "inbox", "latency", "submit", "road")
+PARTS = ("relay", "inbox", "latency", "submit", "road", "view", "memory")
 
 
 async def main(names: list[str]) -> None:
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     figures, reported = [], {}
+    console.print(machine())
     async with servers() as at:
         for name in names:
             console.rule(name)
             part = importlib.import_module(name)
-            figures += await part.measure(at)
-            reported |= getattr(part, "REPORTED", {})
-    show(figures)
+            more, said = await part.measure(at)
+            figures += more
+            reported |= said
+    if figures:
+        show(figures)
     for name, value in reported.items():
         console.print(f"{name}: {value}")
-    console.print(f"written: {save(figures, reported)}, {chart(figures)}")
+    if tuple(names) == PARTS:
+        console.print(f"written: {save(figures, reported)}, {chart(figures)}")
 
 
 if __name__ == "__main__":
