@@ -1,0 +1,67 @@
+"""Every command that the READMEs show is run, and both languages show the same ones."""
+
+import os
+import re
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+from local_stack.places import CACHE, CHECKOUT
+
+pytestmark = [pytest.mark.xdist_group("town"), pytest.mark.timeout(420)]
+
+READMES = ("README.md", "README.zh-CN.md")
+TONGLU = Path(sys.executable).parent
+# What is not run word for word, and what stands for it.
+INSTEAD = {
+    "make demo": "make demo ONCE=1",  # it stays up until Ctrl-C
+    "make test": "make --dry-run test",  # it is what runs this
+}
+
+
+def commands(readme: str) -> list[str]:
+    blocks = re.findall(r"^```sh\n(.*?)^```", (CHECKOUT / readme).read_text(), re.M | re.S)
+    return [line for block in blocks for line in block.splitlines() if line]
+
+
+def run(command: str, stack: str) -> subprocess.CompletedProcess[str]:
+    """In the checkout, with `tonglu` on the path, against the stack of this name under .cache."""
+    environment = os.environ | {
+        "PATH": f"{TONGLU}{os.pathsep}{os.environ['PATH']}",
+        "TONGLU_STACK": stack,
+    }
+    return subprocess.run(  # noqa: S602 -- the commands are those of our README
+        command,
+        shell=True,
+        cwd=CHECKOUT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_both_languages_show_the_same_commands() -> None:
+    chinese, english = (commands(readme) for readme in READMES)
+    assert chinese == english
+    assert "make demo" in english
+
+
+@pytest.mark.parametrize("command", [c for c in commands(READMES[0]) if c.startswith("tonglu")])
+async def test_command_works_on_a_running_tonglu(command: str, town) -> None:
+    said = run(command, str(town.folder.relative_to(CACHE)))
+    # dlq ls answers 3 when some test has parked a key: that, too, is an answer.
+    assert said.returncode in ({0, 3} if "dlq" in command else {0}), said.stderr
+    assert said.stdout
+
+
+@pytest.mark.parametrize("command", [c for c in commands(READMES[0]) if c.startswith("make")])
+def test_front_door_opens(command: str) -> None:
+    stack = f"test-demo-{uuid.uuid4().hex[:8]}"
+    said = run(INSTEAD[command], stack)
+    assert said.returncode == 0, said.stdout[-4000:] + said.stderr[-4000:]
+    if command == "make demo":
+        assert "payment.settled" in said.stdout
+        assert "18 hops" in said.stdout
