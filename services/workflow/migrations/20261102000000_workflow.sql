@@ -5,7 +5,7 @@ CREATE TABLE definition (
     id text NOT NULL,
     version integer NOT NULL,
     document jsonb NOT NULL,
-    imported_at timestamptz NOT NULL,
+    imported_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (id, version)
 );
 
@@ -24,25 +24,22 @@ CREATE TABLE department (
     head_id text
 );
 
--- One row per revision of a document that was handed in. `mode` is where it is decided now; `tenant`
--- stays the OA in which it began. `route` holds step, name, approver_id, rule, for_administrator.
+-- One row per revision of a document that was handed in.
 CREATE TABLE approval (
     document_id text NOT NULL,
     revision integer NOT NULL,
     kind text NOT NULL,
     definition text NOT NULL,
     mode text NOT NULL CHECK (mode IN ('native', 'delegated')),
-    tenant text CHECK (tenant IS NOT NULL OR mode = 'native'),
+    tenant text,
     submitter_id text NOT NULL,
     title text NOT NULL,
-    amount numeric NOT NULL, -- shown as handed in, 1488.00 and not 1488.0000; nothing is computed
+    amount numeric NOT NULL, -- with the decimals it was handed in with
     currency text NOT NULL CHECK (length(currency) = 3),
-    details jsonb NOT NULL,
     content_hash text NOT NULL,
     route jsonb NOT NULL,
     status text NOT NULL CHECK (status IN ('open', 'approved', 'rejected', 'returned', 'cancelled')),
     requested_at timestamptz NOT NULL,
-    changed_at timestamptz NOT NULL,
     PRIMARY KEY (document_id, revision)
 );
 -- At most one revision of a document is being approved.
@@ -55,23 +52,18 @@ CREATE TABLE task (
     step integer NOT NULL,
     name text NOT NULL,
     assignee_id text NOT NULL,
-    rule text NOT NULL,
-    for_administrator boolean NOT NULL,
-    assigned_at timestamptz NOT NULL,
+    native boolean NOT NULL,
     status text NOT NULL CHECK (status IN ('open', 'decided', 'cancelled')),
-    decision text CHECK (decision IN ('approve', 'reject', 'return')),
+    decision text,
     decided_by text,
     via text,
     opinion text,
+    assigned_at timestamptz NOT NULL,
     decided_at timestamptz,
-    CHECK ((status = 'decided') = (decision IS NOT NULL AND decided_by IS NOT NULL
-        AND via IS NOT NULL AND decided_at IS NOT NULL)),
     FOREIGN KEY (document_id, revision) REFERENCES approval (document_id, revision)
 );
 CREATE INDEX task_document ON task (document_id, revision);
--- A person's inbox, oldest first, and what every administrator sees.
+-- A person's inbox, oldest first.
 CREATE INDEX task_inbox ON task (assignee_id, assigned_at, task_id) WHERE status = 'open';
-CREATE INDEX task_administrator ON task (assigned_at, task_id)
-    WHERE status = 'open' AND for_administrator;
 
 -- migrate:down

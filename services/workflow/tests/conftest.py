@@ -1,183 +1,188 @@
-"""A migrated database per test, a company, claims, and an event's way to its handlers."""
+"""A migrated database with a small company in it, and the events that move an approval."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
-from chassis import Database, Received, Subscription
+from chassis import Database, Received
 from chassis.http import Edge
 from chassis.testing import Issuer, api_client, database_fixture
-from events import Envelope, Event, EventId, Money
-from events.claims import ClaimSubmitted, ClaimWithdrawn, ExpenseLine
-from events.directory import DepartmentUpdated, EmployeeUpdated
-from events.oa import OADecisionReceived
+from events import ClaimId, DepartmentId, EmployeeId, Envelope, Event, EventId, Money, TenantId
+from events.claims import ClaimSubmitted, ExpenseLine
+from events.directory import (
+    DepartmentStatus,
+    DepartmentUpdated,
+    EmployeeUpdated,
+    EmploymentStatus,
+)
+from events.workflow import DocumentKind, Mode
 from uuid_utils.compat import uuid7
 from workflow import handlers
 from workflow.api import REFUSALS, router
-from workflow.consumer import SUBSCRIPTIONS
-from workflow.domain.definition import Definition
+from workflow.domain import Approver, Definition, Label, Rule, Step
+
+NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 
 template, bare_database = database_fixture("workflow", Path(__file__).parents[1] / "migrations")
 
-NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
-CONTENT_HASH = "a1" * 32
-# Lin works for Wang, Wang for Chen; He does finance, Sun and Luo are administrators.
-PEOPLE = {
-    "chen": ("D1", None, ()),
-    "wang": ("D2", "chen", ()),
-    "lin": ("D2", "wang", ()),
-    "he": ("D3", "chen", ("finance",)),
-    "luo": ("D3", "chen", ("admin",)),
-    "sun": ("D3", "chen", ("admin",)),
-}
-DEPARTMENTS = {"D1": (None, "chen"), "D2": ("D1", "wang"), "D3": ("D1", "sun")}
+
+def employee(id_: str, manager: str | None, *roles: str, **changed: Any) -> EmployeeUpdated:
+    person = EmployeeUpdated(
+        employee_id=EmployeeId(id_),
+        name="某",
+        department_id=DepartmentId("D110"),
+        manager_id=EmployeeId(manager) if manager else None,
+        roles=roles,
+        status=EmploymentStatus.ACTIVE,
+        updated_at=NOW,
+    )
+    return person.model_copy(update=changed)
 
 
-class Say:
-    """Definitions and events, told with as few words as a test needs."""
-
-    CONTENT_HASH = CONTENT_HASH
-
-    @staticmethod
-    def definition(mode: str = "native", version: int = 1, **changes: Any) -> Definition:
-        fields = {
-            "id": "travel-claim",
-            "version": version,
-            "name": {"zh": "差旅报销", "en": "Travel claim"},
-            "kind": "claim",
-            "mode": mode,
-            "tenant": "flowable" if mode == "delegated" else None,
-            "steps": [
-                {"name": "直属上级", "approver": {"rule": "line_manager"}},
-                {"name": "财务", "approver": {"rule": "role", "role": "finance"}},
-            ],
-        }
-        return Definition.model_validate({**fields, **changes})
-
-    @staticmethod
-    def employee(id_: str, **changes: Any) -> EmployeeUpdated:
-        department, manager, roles = PEOPLE.get(id_, ("D2", "wang", ()))
-        fields = {
-            "employee_id": id_,
-            "name": id_.title(),
-            "department_id": department,
-            "manager_id": manager,
-            "roles": roles,
-            "status": "active",
-            "updated_at": NOW,
-        }
-        return EmployeeUpdated(**{**fields, **changes})
-
-    @staticmethod
-    def department(id_: str, **changes: Any) -> DepartmentUpdated:
-        parent, head = DEPARTMENTS.get(id_, (None, None))
-        fields = {
-            "department_id": id_,
-            "name": id_,
-            "parent_id": parent,
-            "head_id": head,
-            "status": "active",
-            "updated_at": NOW,
-        }
-        return DepartmentUpdated(**{**fields, **changes})
-
-    @staticmethod
-    def submitted(claim: str = "C1", revision: int = 1, **changes: Any) -> ClaimSubmitted:
-        money = Money(amount=Decimal("1488.00"), currency="CNY")
-        line = ExpenseLine(line_no=1, category="hotel", spent_on=date(2026, 11, 20), amount=money)
-        fields = {
-            "claim_id": claim,
-            "revision": revision,
-            "employee_id": "lin",
-            "title": "上海客户现场实施",
-            "lines": (line,),
-            "total": money,
-            "content_hash": CONTENT_HASH,
-            "submitted_at": NOW,
-        }
-        return ClaimSubmitted(**{**fields, **changes})
-
-    @staticmethod
-    def withdrawn(claim: str = "C1", revision: int = 1) -> ClaimWithdrawn:
-        return ClaimWithdrawn(
-            claim_id=claim, revision=revision, employee_id="lin", withdrawn_at=NOW
-        )  # fmt: skip
-
-    @staticmethod
-    def oa_decision(step: int = 1, by: str = "wang", **changes: Any) -> OADecisionReceived:
-        fields = {
-            "document_id": "C1",
-            "revision": 1,
-            "tenant": "flowable",
-            "instance_id": "P1",
-            "step": step,
-            "decision": "approve",
-            "decided_by": by,
-            "content_hash": CONTENT_HASH,
-            "decided_at": NOW,
-        }
-        return OADecisionReceived(**{**fields, **changes})
+# lin and wei report to wang, and wang to chen, who is at the top.
+COMPANY = (
+    employee("lin", "wang"),
+    employee("wei", "wang"),
+    employee("wang", "chen"),
+    employee("zhao", "chen", "finance"),
+    employee("chen", None),
+    employee("ada", "chen", "admin"),
+)
 
 
-class Road:
-    """Hands events to the handlers that subscribe, as one batch of one partition."""
+def department(id_: str, parent: str | None, head: str | None, **changed: Any) -> DepartmentUpdated:
+    found = DepartmentUpdated(
+        department_id=DepartmentId(id_),
+        name="部门",
+        parent_id=DepartmentId(parent) if parent else None,
+        head_id=EmployeeId(head) if head else None,
+        status=DepartmentStatus.ACTIVE,
+        updated_at=NOW,
+    )
+    return found.model_copy(update=changed)
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
 
-    async def take(self, *events: Event) -> tuple[Event, ...]:
-        """Each batch is one transaction; what it emitted comes back."""
-        received = [
-            Received(e.TOPIC.name, 0, n, Envelope(EventId(uuid7()), NOW, n + 1, e.key, e))
-            for n, e in enumerate(events)
-        ]
-        async with self.database.transaction() as tx:
-            for line in SUBSCRIPTIONS:
-                await self._give(
-                    tx, line, [one for one in received if type(one.event) in line.events]
-                )
-            return tx.emitted
+def received(events: Sequence[Event]) -> list[Received[Any]]:
+    envelopes = [
+        Envelope(
+            id=EventId(UUID(str(uuid7()))),
+            time=NOW,
+            sequence=1,
+            correlation_id=event.key,
+            event=event,
+        )
+        for event in events
+    ]
+    return [Received(one.event.TOPIC.name, 0, offset, one) for offset, one in enumerate(envelopes)]
 
-    async def _give(self, tx: Any, line: Subscription, mine: list[Received[Any]]) -> None:
-        if line.batch and mine:
-            await line.handler(tx, mine)
-        for one in () if line.batch else mine:
-            with tx.caused_by(one.origin):
-                await line.handler(tx, one.event)
 
-    async def use(self, *definitions: Definition) -> None:
-        async with self.database.transaction() as tx:
-            await handlers.import_definitions(tx, definitions)
+@pytest.fixture(name="employee", scope="session")
+def an_employee() -> Callable[..., EmployeeUpdated]:
+    """One person: id, manager, roles."""
+    return employee
+
+
+@pytest.fixture(name="department", scope="session")
+def a_department() -> Callable[..., DepartmentUpdated]:
+    """One department: id, parent, head."""
+    return department
 
 
 @pytest.fixture(scope="session")
-def say() -> type[Say]:
-    return Say
+def definition() -> Callable[..., Definition]:
+    """Line manager, then finance, in our inbox, unless told otherwise; `tenant`: in that OA."""
+
+    def make(*rules: str, version: int = 1, tenant: str | None = None) -> Definition:
+        approvers = [
+            Approver(rule=Rule(rule)) if rule in set(Rule) else Approver(rule=Rule.ROLE, role=rule)
+            for rule in rules or ("line_manager", "finance")
+        ]
+        return Definition(
+            id="travel-claim",
+            version=version,
+            name=Label(zh="差旅报销", en="Travel claim"),
+            kind=DocumentKind.CLAIM,
+            mode=Mode.DELEGATED if tenant else Mode.NATIVE,
+            tenant=TenantId(tenant) if tenant else None,
+            steps=tuple(
+                Step(name=f"step {n}", approver=one) for n, one in enumerate(approvers, start=1)
+            ),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def claim() -> Callable[..., ClaimSubmitted]:
+    """A claim of lin's, as it is handed in."""
+
+    def make(id_: str = "c-1", **changed: Any) -> ClaimSubmitted:
+        cost = Money(amount=Decimal("120.50"), currency="CNY")
+        line = ExpenseLine(line_no=1, category="meal", spent_on=date(2026, 11, 20), amount=cost)
+        handed_in = ClaimSubmitted(
+            claim_id=ClaimId(id_),
+            revision=1,
+            employee_id=EmployeeId("lin"),
+            title="上海客户现场",
+            lines=(line,),
+            total=cost,
+            content_hash="ab" * 32,
+            submitted_at=NOW,
+        )
+        return handed_in.model_copy(update=changed)
+
+    return make
+
+
+Do = Callable[..., Awaitable[Sequence[Event]]]
 
 
 @pytest.fixture
-async def road(bare_database: Database) -> Road:
-    """The company is known; no definition is yet."""
-    road = Road(bare_database)
-    await road.take(*map(Say.employee, PEOPLE))
-    await road.take(*map(Say.department, DEPARTMENTS))
-    return road
+def do(bare_database: Database) -> Do:
+    """Call a handler in a transaction of its own; answers what it emitted."""
+
+    async def call(handler: Callable[..., Awaitable[Any]], *given: Any) -> Sequence[Event]:
+        async with bare_database.transaction() as tx:
+            await handler(tx, *given)
+            return tx.emitted
+
+    return call
 
 
 @pytest.fixture
-async def native(road: Road) -> Road:
-    await road.use(Say.definition())
-    return road
+def hire(do: Do) -> Do:
+    """Bring news of people."""
+
+    async def tell(*people: EmployeeUpdated) -> Sequence[Event]:
+        return await do(handlers.on_employees, received(people))
+
+    return tell
 
 
 @pytest.fixture
-async def delegated(road: Road) -> Road:
-    await road.use(Say.definition("delegated"))
-    return road
+async def database(bare_database: Database, hire: Do, do: Do) -> Database:
+    await hire(*COMPANY)
+    tree = [department("D100", None, "chen"), department("D110", "D100", "wang")]
+    await do(handlers.on_departments, received(tree))
+    return bare_database
+
+
+@pytest.fixture
+async def submitted(database: Database, do: Do, definition, claim) -> Do:
+    """Hand a claim in, approved by these rules."""
+
+    async def hand_in(
+        *rules: str, tenant: str | None = None, of: ClaimSubmitted | None = None
+    ) -> Sequence[Event]:
+        await do(handlers.import_definitions, [definition(*rules, tenant=tenant)])
+        return await do(handlers.on_claim_submitted, of or claim())
+
+    return hand_in
 
 
 @pytest.fixture(scope="session")
@@ -186,15 +191,9 @@ def issuer() -> Issuer:
 
 
 @pytest.fixture
-async def client(bare_database: Database, issuer: Issuer) -> AsyncIterator[httpx.AsyncClient]:
+async def client(database: Database, issuer: Issuer) -> AsyncIterator[httpx.AsyncClient]:
     verifier = issuer.verifier()
-    async with api_client(Edge("workflow", bare_database, verifier, [router], REFUSALS)) as client:
+    async with api_client(Edge("workflow", database, verifier, [router], REFUSALS)) as client:
         client.headers["accept-language"] = "en"
         yield client
     await verifier.close()
-
-
-@pytest.fixture
-def as_(issuer: Issuer) -> Callable[..., dict[str, str]]:
-    """Headers of someone who is signed in."""
-    return issuer.bearer

@@ -1,15 +1,25 @@
-"""Planning and every move, pure: values in, new state and facts out."""
+"""Whom a route names and why, and what each move does to an approval, without any I/O."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from uuid import UUID
 
 import pytest
-from events import ContentHash, DepartmentId, DocumentId, EmployeeId, Money, TenantId
+from events import (
+    MAX_PAYLOAD_BYTES,
+    DepartmentId,
+    DocumentId,
+    EmployeeId,
+    Envelope,
+    EventId,
+    Money,
+)
+from events.claims import ExpenseLine, Severity, Violation
 from events.workflow import (
     ApprovalCancelled,
     ApprovalDecided,
+    ApprovalRequested,
     ApprovalTaskAssigned,
     ApprovalTaskDecided,
     Decision,
@@ -19,437 +29,434 @@ from events.workflow import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from workflow.domain.approval import (
+from uuid_utils.compat import uuid7
+from workflow.domain import (
     TONGLU,
     Approval,
+    Approver,
     ContentChanged,
     DecideInOA,
-    DecisionDoubtful,
-    DecisionTooEarly,
+    DecisionUnknown,
+    Department,
+    Directory,
+    Found,
+    NoAdministrator,
+    NotAsked,
     OpinionMissing,
-    OwnDocument,
+    Person,
     PlannedStep,
+    Rule,
     Status,
     TaskCancelled,
     TaskDecided,
     TaskStatus,
     Verdict,
-)
-from workflow.domain.definition import (
-    Approver,
-    DefinitionInvalid,
-    Rule,
-    check_one_per_kind,
-    parse_definition,
-)
-from workflow.domain.directory import (
-    Department,
-    Directory,
-    Found,
-    NoAdministrator,
-    Person,
     find_approver,
-    present,
+    find_successor,
+    plan,
+    requested,
 )
-from workflow.domain.planning import plan, requested
 
-NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
-HASH, OTHER = ContentHash("a1" * 32), ContentHash("b2" * 32)
-LINE_MANAGER = Approver(rule=Rule.LINE_MANAGER)
-HEAD = Approver(rule=Rule.DEPARTMENT_HEAD)
+NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
+HASH = "ab" * 32
+LINE_MANAGER, HEAD = Approver(rule=Rule.LINE_MANAGER), Approver(rule=Rule.DEPARTMENT_HEAD)
 FINANCE = Approver(rule=Rule.ROLE, role="finance")
-PEOPLE = {
-    "chen": ("D1", None, ""),
-    "wang": ("D2", "chen", ""),
-    "lin": ("D2", "wang", ""),
-    "he": ("D3", "chen", "finance"),
-    "ma": ("D3", "chen", "finance"),
-    "luo": ("D3", "chen", "admin"),
-    "sun": ("D3", "chen", "admin"),
-}
-DEPARTMENTS = {"D1": (None, "chen"), "D2": ("D1", "wang"), "D3": ("D1", "sun")}
 
 
-def company(**changes: Any) -> Directory:
-    """The company, with people (department, manager, role) and departments (parent, head) changed.
+def a_person(id_: str, manager: str | None = None, *roles: str, is_active: bool = True) -> Person:
+    boss = EmployeeId(manager) if manager else None
+    return Person(EmployeeId(id_), DepartmentId("D2"), boss, frozenset(roles), is_active)
 
-    A role that begins with `-` marks someone who has left; None: unknown.
-    """
-    people = {
-        EmployeeId(id_): Person(
-            EmployeeId(id_), DepartmentId(d), m and EmployeeId(m), frozenset({r}), r[:1] != "-"
-        )
-        for id_, (d, m, r) in {**PEOPLE, **_only(changes, of=3)}.items()
-        if id_ not in changes or changes[id_] is not None
-    }
+
+LIN = a_person("lin", "wang")
+PEOPLE = (
+    LIN,
+    a_person("wang", "chen"),
+    a_person("chen"),
+    a_person("zhao", "chen", "finance"),
+    a_person("ada", "chen", "admin"),
+)
+
+
+def a_directory(*changed: Person, heads: tuple[str | None, str | None] = ("chen", "wang")):
+    people = {person.employee_id: person for person in (*PEOPLE, *changed)}
+    top, below = DepartmentId("D1"), DepartmentId("D2")
     departments = {
-        DepartmentId(id_): Department(DepartmentId(id_), parent, head)
-        for id_, (parent, head) in {**DEPARTMENTS, **_only(changes, of=2)}.items()
-        if id_ not in changes or changes[id_] is not None
+        top: Department(top, None, EmployeeId(heads[0]) if heads[0] else None),
+        below: Department(below, top, EmployeeId(heads[1]) if heads[1] else None),
     }
     return Directory(people, departments)
 
 
-def _only(changes: dict[str, Any], *, of: int) -> dict[str, Any]:
-    return {id_: one for id_, one in changes.items() if one is not None and len(one) == of}
+@pytest.mark.parametrize(
+    ("approver", "who", "rule"),
+    [
+        (LINE_MANAGER, "wang", "line_manager(lin)"),
+        (HEAD, "wang", "department_head(D2)"),
+        (FINANCE, "zhao", "role(finance)"),
+    ],
+)
+def test_approver_is_found_by_the_rule_and_the_rule_is_kept(approver, who, rule) -> None:
+    assert find_approver(approver, LIN, a_directory()) == Found(EmployeeId(who), rule)
 
 
-def found(approver: Approver, submitter: str, directory: Directory) -> tuple[str, str]:
-    one = find_approver(approver, directory.people[EmployeeId(submitter)], directory)
-    return one.approver_id, one.rule
+@pytest.mark.parametrize("heads", [("chen", None), ("chen", "lin")])
+def test_head_is_looked_for_up_the_tree(heads) -> None:
+    assert find_approver(HEAD, LIN, a_directory(heads=heads)).approver_id == "chen"
 
 
 @pytest.mark.parametrize(
-    ("approver", "submitter", "expected"),
+    ("approver", "submitter", "directory", "why"),
     [
-        (LINE_MANAGER, "lin", ("wang", "line_manager(lin)")),
-        (HEAD, "lin", ("wang", "department_head(D2)")),
-        (FINANCE, "lin", ("he", "role(finance)")),
-        (HEAD, "wang", ("chen", "department_head(D2)")),  # the head's own claim goes up
-        (FINANCE, "he", ("ma", "role(finance)")),
-        (LINE_MANAGER, "chen", ("luo", "administrator: line_manager(chen): none is named")),
-        (HEAD, "chen", ("luo", "administrator: department_head(D1): no one stands above its head")),
+        (LINE_MANAGER, a_person("lin"), a_directory(), "no one"),
+        (LINE_MANAGER, a_person("lin", "nobody"), a_directory(), "nobody is not here"),
+        (LINE_MANAGER, a_person("lin", "lin"), a_directory(), "the submitter"),
+        (
+            LINE_MANAGER,
+            LIN,
+            a_directory(a_person("wang", "chen", is_active=False)),
+            "wang is not here",
+        ),
+        (HEAD, LIN, a_directory(heads=(None, None)), "no one"),
+        (HEAD, LIN, a_directory(a_person("wang", is_active=False)), "wang is not here"),
+        (HEAD, LIN, a_directory(heads=("nobody", None)), "nobody is not here"),
+        (FINANCE, LIN, a_directory(a_person("zhao", "chen")), "no one"),
+        (FINANCE, LIN, a_directory(a_person("zhao", None, "finance", is_active=False)), "no one"),
+        (FINANCE, a_person("zhao", "chen", "finance"), a_directory(), "no one"),
     ],
 )
-def test_each_rule_finds_its_person_and_says_why(approver, submitter, expected) -> None:
-    assert found(approver, submitter, company()) == expected
-
-
-@pytest.mark.parametrize(
-    ("changes", "approver", "why"),
-    [
-        ({"wang": ("D2", "chen", "-")}, LINE_MANAGER, "wang does not work here now"),
-        ({"wang": None}, LINE_MANAGER, "wang is not in the directory"),
-        ({"lin": ("D2", None, "")}, LINE_MANAGER, "none is named"),
-        ({"lin": ("D2", "lin", "")}, LINE_MANAGER, "the line runs in a circle at lin"),
-        ({"wang": ("D2", "lin", "")}, LINE_MANAGER, "the line runs in a circle at lin"),
-        ({"chen": ("D1", "wang", "")}, LINE_MANAGER, "the line runs in a circle at wang"),
-        ({"wang": ("D2", "chen", "-")}, HEAD, "wang does not work here now"),
-        ({"D2": ("D1", None)}, HEAD, "none is named"),
-        ({"D2": ("D1", "gone")}, HEAD, "gone is not in the directory"),
-        ({"D2": None}, HEAD, "D2 is not in the directory"),
-        ({"D2": ("D1", "lin"), "D1": ("D2", "lin")}, HEAD, "the departments run in a circle"),
-        ({"he": ("D3", None, "-"), "ma": None}, FINANCE, "no one else holds it"),
-    ],
-)
-def test_in_doubt_an_administrator_is_asked_and_told_why(changes, approver, why) -> None:
-    directory = company(**changes)
-    one = find_approver(approver, directory.people[EmployeeId("lin")], directory)
-    assert (one.approver_id, one.for_administrator) == ("luo", True)
-    assert why in one.rule
-
-
-def test_an_administrator_never_takes_a_claim_of_their_own() -> None:
-    assert found(LINE_MANAGER, "luo", company(luo=("D3", None, "admin")))[0] == "sun"
-    with pytest.raises(NoAdministrator, match="give the role admin to someone else"):
-        found(LINE_MANAGER, "luo", company(luo=("D3", None, "admin"), sun=None))
-
-
-people = st.sampled_from(sorted(PEOPLE))
-
-
-@given(
-    managers=st.fixed_dictionaries({id_: st.none() | people for id_ in PEOPLE}),
-    heads=st.fixed_dictionaries({id_: st.none() | people for id_ in DEPARTMENTS}),
-    parents=st.fixed_dictionaries(
-        {id_: st.none() | st.sampled_from(sorted(DEPARTMENTS)) for id_ in DEPARTMENTS}
-    ),
-    gone=st.sets(people),
-    submitter=people,
-    approver=st.sampled_from([LINE_MANAGER, HEAD, FINANCE]),
-)
-def test_whatever_the_company_looks_like_the_approver_is_here_and_not_the_submitter(
-    *, managers, heads, parents, gone, submitter, approver
+def test_step_without_a_present_approver_goes_to_an_administrator(
+    approver, submitter, directory, why
 ) -> None:
-    directory = company(
-        **{i: (PEOPLE[i][0], managers[i], "-" if i in gone else PEOPLE[i][2]) for i in PEOPLE},
-        **{i: (parents[i], heads[i]) for i in DEPARTMENTS},
-    )
-    try:
-        one = find_approver(approver, directory.people[EmployeeId(submitter)], directory)
-    except NoAdministrator:
-        assert {"luo", "sun"} <= {*gone, submitter}
-        return
-    assert one.approver_id != submitter
-    assert directory.people[one.approver_id].is_active
+    found = find_approver(approver, submitter, directory)
+    assert (found.approver_id, found.by_administrator) == ("ada", True)
+    assert found.rule.startswith("administrator (")
+    assert found.rule.endswith(f": {why})")
+
+
+def test_circle_of_departments_ends_at_an_administrator() -> None:
+    one, two = DepartmentId("D1"), DepartmentId("D2")
+    circle = {one: Department(one, two, None), two: Department(two, one, None)}
+    directory = replace(a_directory(), departments=circle)
+    assert find_approver(HEAD, LIN, directory).approver_id == "ada"
 
 
 @pytest.mark.parametrize(
-    ("changes", "asked", "expected"),
-    [
-        ({}, "he", "he"),
-        ({"he": ("D3", "chen", "-")}, "he", "chen"),
-        ({"he": ("D3", None, "-")}, "he", "luo"),
-        ({"he": ("D3", "wang", "-"), "wang": ("D2", "chen", "-")}, "he", "luo"),
-        ({"he": ("D3", "lin", "-")}, "he", "luo"),  # the manager is the submitter
-        ({"he": ("D3", "chen", "-"), "chen": ("D1", "he", "")}, "he", "luo"),  # a circle
-        ({"he": None}, "he", "luo"),
-    ],
+    "directory",
+    [a_directory(a_person("ada")), a_directory(a_person("ada", None, "admin", is_active=False))],
 )
-def test_who_takes_over_from_a_leaver(changes, asked, expected) -> None:
-    one = present(Found(EmployeeId(asked), "role(finance)"), EmployeeId("lin"), company(**changes))
-    assert one.approver_id == expected
+def test_step_that_no_one_can_take_is_refused(directory) -> None:
+    with pytest.raises(NoAdministrator):
+        find_approver(FINANCE, a_person("zhao", None, "finance"), directory)
 
 
-def test_an_administrators_task_stays_with_administrators() -> None:
-    asked = Found(EmployeeId("luo"), "administrator: x", for_administrator=True)
-    one = present(asked, EmployeeId("lin"), company(luo=("D3", "chen", "-")))
-    assert (one.approver_id, one.for_administrator) == ("sun", True)
+def test_administrator_does_not_take_a_step_of_an_own_document() -> None:
+    with pytest.raises(NoAdministrator):
+        find_approver(LINE_MANAGER, a_person("ada", None, "admin"), a_directory())
 
 
-def verdict(decision: Decision = Decision.APPROVE, **changes: Any) -> Verdict:
-    fields = {
-        "decision": decision,
-        "by": EmployeeId("wang"),
-        "via": TONGLU,
-        "content_hash": HASH,
-        "decided_at": NOW,
-        "opinion": "说明",
-    }
-    return Verdict(**{**fields, **changes})
+def test_same_holder_of_a_role_is_asked_each_time() -> None:
+    directory = a_directory(a_person("bao", None, "finance"))
+    assert {find_approver(FINANCE, LIN, directory).approver_id for _ in range(5)} == {"bao"}
 
 
-def approval(mode: Mode = Mode.NATIVE) -> Approval:
-    """Step 1 waits for wang, step 2 will ask he; the submitter is lin."""
-    route = tuple(
-        PlannedStep(number, name, Found(EmployeeId(by), "rule"))
-        for number, (name, by) in enumerate([("上级", "wang"), ("财务", "he")], start=1)
+ids = st.sampled_from(["a", "b", "c", "d"])
+companies = st.dictionaries(
+    ids, st.tuples(st.none() | ids, st.booleans(), st.sets(st.sampled_from(["finance", "admin"])))
+)
+
+
+@given(companies, ids, st.none() | ids, st.none() | ids)
+def test_in_any_company_an_approver_is_present_and_is_not_the_submitter(
+    company, submitter, top, head
+) -> None:
+    directory = a_directory(
+        *(
+            a_person(id_, manager, *roles, is_active=here)
+            for id_, (manager, here, roles) in company.items()
+        ),
+        heads=(top, head),
     )
-    begun = Approval(
-        document_id=DocumentId("C1"),
+    person = directory.people.get(EmployeeId(submitter)) or a_person(submitter)
+    for approver in (LINE_MANAGER, HEAD, FINANCE):
+        try:
+            found = find_approver(approver, person, directory)
+        except NoAdministrator:
+            continue
+        assert directory.people[found.approver_id].is_active
+        assert found.approver_id != submitter
+
+
+def test_leaver_is_followed_by_the_own_manager_but_never_by_the_submitter() -> None:
+    directory, leaver = a_directory(), a_person("wang", "chen", is_active=False)
+    assert find_successor(leaver, LIN.employee_id, directory).approver_id == "chen"
+    found = find_successor(leaver, EmployeeId("chen"), directory)
+    assert (found.approver_id, found.by_administrator) == ("ada", True)
+
+
+@pytest.fixture
+def begun(definition, claim):
+    """An approval that waits for its first step; `tenant`: in that OA."""
+
+    def begin(*rules: str, tenant: str | None = None) -> Approval:
+        one = definition(*rules, tenant=tenant)
+        return requested(one, claim(), plan(one, LIN, a_directory()), NOW)[0]
+
+    return begin
+
+
+def a_verdict(approval: Approval, decision: Decision = Decision.APPROVE, **changed) -> Verdict:
+    assert approval.current is not None
+    verdict = Verdict(decision, approval.current.assignee_id, TONGLU, HASH, NOW, "因为")
+    return replace(verdict, **changed)
+
+
+def decide(approval: Approval, *decisions: Decision):
+    """The approval after these decisions, and the facts of the last one."""
+    facts = ()
+    for decision in decisions:
+        approval, facts = approval.decided(approval.current, a_verdict(approval, decision), LATER)
+    return approval, facts
+
+
+def test_request_names_every_step_with_its_reason_and_asks_the_first(definition, claim) -> None:
+    one = definition("line_manager", "department_head", "finance")
+    approval, facts = requested(one, claim(), plan(one, LIN, a_directory()), NOW)
+    request, asked = facts
+    assert isinstance(request, ApprovalRequested)
+    assert [(step.step, step.approver_id, step.rule) for step in request.route] == [
+        (1, "wang", "line_manager(lin)"),
+        (2, "wang", "department_head(D2)"),
+        (3, "zhao", "role(finance)"),
+    ]
+    assert (request.definition, request.content_hash) == ("travel-claim@1", HASH)
+    assert isinstance(asked, ApprovalTaskAssigned)
+    assert (asked.task_id, asked.assignee_id, asked.step) == ("c-1.1.1.1", "wang", 1)
+    assert approval.current is not None
+    assert approval.current.task_id == asked.task_id
+
+
+@pytest.mark.parametrize(
+    ("people", "mode", "tenant"),
+    [((), Mode.DELEGATED, "oa"), ((a_person("wang", is_active=False),), Mode.NATIVE, None)],
+)
+def test_route_runs_in_the_oa_unless_it_needs_an_administrator(
+    definition, claim, people, mode, tenant
+) -> None:
+    one = definition(tenant="oa")
+    approval, _ = requested(one, claim(), plan(one, LIN, a_directory(*people)), NOW)
+    assert (approval.mode, approval.tenant) == (mode, tenant)
+    assert approval.runs_here is (mode is Mode.NATIVE)
+
+
+def test_agreement_to_the_last_step_is_the_approval(begun) -> None:
+    approval, (said, asked) = decide(begun(), Decision.APPROVE)
+    assert isinstance(said, ApprovalTaskDecided)
+    assert isinstance(asked, ApprovalTaskAssigned)
+    assert (asked.assignee_id, asked.assigned_at, approval.status) == ("zhao", LATER, Status.OPEN)
+    approval, (said, ended) = decide(approval, Decision.APPROVE)
+    assert isinstance(said, ApprovalTaskDecided)
+    assert isinstance(ended, ApprovalDecided)
+    assert (ended.outcome, approval.status) == (Outcome.APPROVED, Status.APPROVED)
+    assert approval.current is None
+
+
+@pytest.mark.parametrize("before", [(), (Decision.APPROVE,)])
+@pytest.mark.parametrize(
+    ("decision", "outcome"),
+    [(Decision.REJECT, Outcome.REJECTED), (Decision.RETURN, Outcome.RETURNED)],
+)
+def test_one_refusal_ends_it_at_any_step(begun, before, decision, outcome) -> None:
+    approval, (said, ended) = decide(begun(), *before, decision)
+    assert (said.decision, ended.outcome) == (decision, outcome)
+    assert (approval.status.value, approval.current) == (outcome.value, None)
+
+
+# Each way in which an approval can stand, and the state of its last task.
+STANDINGS = {
+    "waits": ((), False, TaskStatus.OPEN),
+    "waits for the second": ((Decision.APPROVE,), False, TaskStatus.OPEN),
+    "approved": ((Decision.APPROVE,) * 2, False, TaskStatus.DECIDED),
+    "rejected": ((Decision.REJECT,), False, TaskStatus.DECIDED),
+    "returned": ((Decision.RETURN,), False, TaskStatus.DECIDED),
+    "cancelled": ((), True, TaskStatus.CANCELLED),
+}
+
+
+@pytest.mark.parametrize("standing", STANDINGS)
+@pytest.mark.parametrize("move", ["decide", "cancel", "hand over"])
+def test_only_what_is_open_moves(begun, standing, move) -> None:
+    decisions, is_cancelled, state = STANDINGS[standing]
+    approval, _ = decide(begun(), *decisions)
+    if is_cancelled:
+        approval, _ = approval.cancelled(NOW)
+    last = approval.tasks[-1]
+    assert last.status is state
+    if move == "decide" and state is not TaskStatus.OPEN:
+        refusal = TaskDecided if state is TaskStatus.DECIDED else TaskCancelled
+        with pytest.raises(refusal):
+            approval.decided(
+                last, Verdict(Decision.APPROVE, last.assignee_id, TONGLU, HASH, NOW), NOW
+            )
+        return
+    found = Found(EmployeeId("ada"), "administrator (test)", by_administrator=True)
+    after, facts = {
+        "decide": lambda: decide(approval, Decision.REJECT),
+        "cancel": lambda: approval.cancelled(LATER),
+        "hand over": lambda: approval.handed_to(found, LATER),
+    }[move]()
+    if state is not TaskStatus.OPEN:
+        assert (after, facts) == (approval, ())
+        return
+    kind = {
+        "decide": ApprovalDecided,
+        "cancel": ApprovalCancelled,
+        "hand over": ApprovalTaskAssigned,
+    }[move]
+    assert isinstance(facts[-1], kind)
+    assert (after.status is Status.OPEN) is (move == "hand over")
+    assert sum(task.status is TaskStatus.OPEN for task in after.tasks) == (move == "hand over")
+
+
+@given(st.lists(st.sampled_from(["approve", "reject", "return", "cancel", "hand over"])))
+def test_at_most_one_task_is_open_and_an_end_is_said_once(moves) -> None:
+    approval, facts = _an_approval().asked(1, NOW)
+    said = list(facts)
+    for move in moves:
+        if approval.current is None:
+            break
+        if move == "cancel":
+            approval, facts = approval.cancelled(NOW)
+        elif move == "hand over":
+            approval, facts = approval.handed_to(Found(EmployeeId("ada"), "administrator (x)"), NOW)
+        else:
+            approval, facts = decide(approval, Decision(move))
+        said += facts
+        assert sum(task.status is TaskStatus.OPEN for task in approval.tasks) <= 1
+        assert (approval.current is None) is (approval.status is not Status.OPEN)
+    ends = [fact for fact in said if isinstance(fact, ApprovalDecided | ApprovalCancelled)]
+    assert len(ends) == (approval.status is not Status.OPEN)
+    ids_ = [task.task_id for task in approval.tasks]
+    assert len(set(ids_)) == len(ids_)
+
+
+def _an_approval() -> Approval:
+    return Approval(
+        document_id=DocumentId("c-1"),
         revision=1,
         kind=DocumentKind.CLAIM,
         definition="travel-claim@1",
-        mode=mode,
-        tenant=None if mode is Mode.NATIVE else TenantId("flowable"),
-        submitter_id=EmployeeId("lin"),
-        title="上海",
-        total=Money(amount=Decimal(100), currency="CNY"),
-        details=(),
+        mode=Mode.NATIVE,
+        tenant=None,
+        submitter_id=LIN.employee_id,
+        title="",
+        total=Money(amount=Decimal(1), currency="CNY"),
         content_hash=HASH,
-        route=route,
+        route=tuple(
+            PlannedStep(n, f"step {n}", Found(EmployeeId(id_), "test"))
+            for n, id_ in enumerate(("wang", "zhao"), start=1)
+        ),
     )
-    return begun.asked(route[0], route[0].found, NOW)[0]
-
-
-def at(state: str, mode: Mode = Mode.NATIVE) -> Approval:
-    """An approval in this state: at step 1 or 2, or ended in one of the ways."""
-    begun = approval(mode)
-    task = begun.waiting
-    assert task is not None
-    if state == "step 1":
-        return begun
-    if state == "cancelled":
-        return begun.cancelled(NOW)[0]
-    if state in ("rejected", "returned"):
-        no = Decision.REJECT if state == "rejected" else Decision.RETURN
-        return begun.decided(task, verdict(no), NOW)[0]
-    second = begun.decided(task, verdict(), NOW)[0]
-    if state == "step 2":
-        return second
-    assert second.waiting is not None
-    return second.decided(second.waiting, verdict(by=EmployeeId("he")), NOW)[0]
-
-
-OPEN = ("step 1", "step 2")
-ENDED = ("approved", "rejected", "returned", "cancelled")
-D, A, E = ApprovalTaskDecided, ApprovalTaskAssigned, ApprovalDecided
 
 
 @pytest.mark.parametrize(
-    ("state", "decision", "facts", "status"),
+    ("changed", "refusal"),
     [
-        ("step 1", Decision.APPROVE, [D, A], Status.OPEN),
-        ("step 1", Decision.REJECT, [D, E], Status.REJECTED),
-        ("step 1", Decision.RETURN, [D, E], Status.RETURNED),
-        ("step 2", Decision.APPROVE, [D, E], Status.APPROVED),
-        ("step 2", Decision.REJECT, [D, E], Status.REJECTED),
-        ("step 2", Decision.RETURN, [D, E], Status.RETURNED),
-    ],
-)
-def test_a_decision_on_an_open_approval(state, decision, facts, status) -> None:
-    before = at(state)
-    after, said = before.decided(before.waiting, verdict(decision), NOW)
-    assert [type(fact) for fact in said] == facts
-    assert after.status is status
-    assert (after.waiting is not None) == (status is Status.OPEN)
-    if E in facts:
-        assert said[-1].outcome is Outcome(status.value)
-
-
-@pytest.mark.parametrize("decision", [Decision.APPROVE, Decision.REJECT, Decision.RETURN])
-@pytest.mark.parametrize("state", ENDED)
-def test_an_ended_approval_takes_no_decision(state, decision) -> None:
-    ended = at(state)
-    for task in ended.tasks:
-        with pytest.raises((TaskDecided, TaskCancelled)):
-            ended.check_native(task, verdict(decision))
-    oa = replace(ended, mode=Mode.DELEGATED, tenant=TenantId("flowable"))
-    assert oa.check_from_oa(1, verdict(decision), is_employee=True) is None
-
-
-@pytest.mark.parametrize("state", [*OPEN, *ENDED])
-def test_only_an_open_approval_can_be_cancelled_handed_on_or_taken_over(state) -> None:
-    before = at(state, Mode.DELEGATED)
-    is_open = state in OPEN
-    administrator = Found(EmployeeId("luo"), "administrator: x", for_administrator=True)
-    cancelled, said = before.cancelled(NOW)
-    assert [type(fact) for fact in said] == ([ApprovalCancelled] if is_open else [])
-    assert cancelled.waiting is None
-    assert cancelled.status is (Status.CANCELLED if is_open else before.status)
-    for move in (before.handed_to, before.taken_over):
-        after, said = move(administrator, NOW)
-        assert [type(fact) for fact in said] == ([A] if is_open else [])
-        assert [task.found.approver_id for task in after.tasks if task is after.waiting] == (
-            ["luo"] if is_open else []
-        )
-        assert after.status is before.status
-
-
-def test_what_is_handed_on_keeps_its_step_and_gets_a_task_of_its_own() -> None:
-    before = at("step 2")
-    after, _ = before.handed_to(Found(EmployeeId("chen"), "x"), NOW)
-    assert [(task.task_id, task.status) for task in after.tasks] == [
-        ("C1.1.1.1", TaskStatus.DECIDED),
-        ("C1.1.2.1", TaskStatus.CANCELLED),
-        ("C1.1.2.2", TaskStatus.OPEN),
-    ]
-
-
-def test_what_tonglu_decides_already_is_not_taken_over_again() -> None:
-    before = at("step 1")
-    assert before.taken_over(Found(EmployeeId("luo"), "x"), NOW) == (before, ())
-
-
-@pytest.mark.parametrize(
-    ("changes", "refusal"),
-    [
-        ({"content_hash": OTHER}, ContentChanged),
+        ({"by": EmployeeId("zhao")}, NotAsked),
+        ({"by": EmployeeId("lin")}, NotAsked),
+        ({"decision": Decision.UNKNOWN}, DecisionUnknown),
+        ({"content_hash": "0" * 64}, ContentChanged),
         ({"decision": Decision.REJECT, "opinion": None}, OpinionMissing),
         ({"decision": Decision.RETURN, "opinion": ""}, OpinionMissing),
-        ({"by": EmployeeId("lin")}, OwnDocument),
     ],
 )
-def test_a_decision_in_our_inbox_that_does_not_count(changes, refusal) -> None:
-    before = at("step 1")
+def test_decision_that_cannot_count_is_refused(begun, changed, refusal) -> None:
+    approval = begun()
     with pytest.raises(refusal):
-        before.check_native(before.waiting, verdict(**changes))
+        approval.decided(approval.current, a_verdict(approval, **changed), NOW)
 
 
-def test_what_runs_in_the_oa_is_decided_there() -> None:
-    before = at("step 1", Mode.DELEGATED)
-    with pytest.raises(DecideInOA) as refused:
-        before.check_native(before.waiting, verdict())
-    assert refused.value.tenant == "flowable"
+def test_agreement_and_a_refusal_in_the_oa_need_no_opinion(begun) -> None:
+    approval = begun(tenant="oa")
+    verdict = a_verdict(approval, Decision.REJECT, via="oa", opinion=None)
+    assert approval.decided(approval.current, verdict, NOW)[0].status is Status.REJECTED
+    approval = begun()
+    verdict = a_verdict(approval, opinion=None)
+    assert approval.decided(approval.current, verdict, NOW)[0].status is Status.OPEN
 
 
-@pytest.mark.parametrize("mode", [Mode.NATIVE, Mode.DELEGATED])
-@pytest.mark.parametrize("step", [1, 2, 3])
-@pytest.mark.parametrize("state", OPEN)
-def test_the_oa_decides_the_waiting_step_of_what_runs_there(state, step, mode) -> None:
-    before = at(state, mode)
-    waiting = before.waiting
-    if mode is Mode.NATIVE or step < waiting.step:
-        assert before.check_from_oa(step, verdict(), is_employee=True) is None
-    elif step > waiting.step:
-        with pytest.raises(DecisionTooEarly):
-            before.check_from_oa(step, verdict(), is_employee=True)
-    else:
-        assert before.check_from_oa(step, verdict(), is_employee=True) is waiting
+def test_what_runs_in_the_oa_is_not_decided_here(begun) -> None:
+    approval = begun(tenant="oa")
+    with pytest.raises(DecideInOA):
+        approval.decided(approval.current, a_verdict(approval), NOW)
 
 
-@pytest.mark.parametrize(
-    ("changes", "is_employee", "counts"),
-    [
-        ({}, False, True),  # the one who was asked
-        ({"by": EmployeeId("chen")}, True, True),
-        ({"by": EmployeeId("chen")}, False, False),
-        ({"by": EmployeeId("lin")}, True, False),
-        ({"content_hash": OTHER}, True, False),
-        ({"decision": Decision.UNKNOWN}, True, False),
-        ({"opinion": None, "decision": Decision.REJECT}, True, True),
-    ],
-)
-def test_a_doubtful_decision_of_the_oa_does_not_count(changes, is_employee, counts) -> None:
-    before = at("step 1", Mode.DELEGATED)
-    if counts:
-        assert before.check_from_oa(1, verdict(**changes), is_employee=is_employee)
-        return
-    with pytest.raises(DecisionDoubtful):
-        before.check_from_oa(1, verdict(**changes), is_employee=is_employee)
+def test_once_handed_over_the_rest_of_the_route_runs_here_and_says_why(begun) -> None:
+    found = Found(
+        EmployeeId("ada"), "administrator (the OA differs: vanished)", by_administrator=True
+    )
+    approval, (asked,) = begun(tenant="oa").handed_to(found, LATER)
+    assert (asked.task_id, asked.assignee_id) == ("c-1.1.1.2", "ada")
+    assert approval.route[0].found == found
+    assert approval.tasks[0].status is TaskStatus.CANCELLED
+    approval, (_, following) = decide(approval, Decision.APPROVE)
+    assert following.assignee_id == "zhao"
+    assert approval.current is not None
+    assert approval.current.native
+    assert decide(approval, Decision.APPROVE)[0].status is Status.APPROVED
 
 
-def test_the_next_step_begins_by_our_clock_not_the_oas() -> None:
-    before = at("step 1", Mode.DELEGATED)
-    later = NOW + timedelta(hours=1)
-    after, _ = before.decided(before.waiting, verdict(), later)
-    assert after.waiting.assigned_at == later
+def money(amount: str) -> Money:
+    return Money(amount=Decimal(amount), currency="CNY")
 
 
-def test_a_route_that_needs_an_administrator_runs_in_tonglu(say) -> None:
-    definition, directory = say.definition("delegated"), company(wang=("D2", "chen", "-"))
-    route = plan(definition, directory.people[EmployeeId("lin")], directory)
-    begun, (request, asked) = requested(definition, say.submitted(), route, NOW)
-    assert (begun.mode, request.mode, request.tenant) == (Mode.NATIVE, Mode.NATIVE, None)
-    assert asked.assignee_id == "luo"
-
-
-def test_details_begin_with_what_breaks_a_rule(say) -> None:
-    claim = say.submitted()
-    line, money = claim.lines[0], claim.total
-    dinner = line.model_copy(update={"line_no": 2, "category": "meal", "city": "上海"})
-    violation = {
-        "line_no": 2, "rule_id": "meal-daily", "severity": "warn", "limit": money, "reason": "客户",
-    }  # fmt: skip
-    claim = say.submitted(lines=(line, dinner), violations=(violation,))
-    directory = company()
-    route = plan(say.definition(), directory.people[EmployeeId("lin")], directory)
-    begun, _ = requested(say.definition(), claim, route, NOW)
-    assert begun.details == (
-        "meal 11-20 上海 1488.00 CNY（meal-daily：标准 1488.00，原因：客户）",
-        "hotel 11-20 1488.00 CNY",
+def a_line(number: int, city: str | None = "上海") -> ExpenseLine:
+    return ExpenseLine(
+        line_no=number,
+        category="hotel",
+        spent_on=date(2026, 11, 20),
+        city=city,
+        amount=money("680.00"),
     )
 
 
-GOOD = """
-id: travel-claim
-version: 1
-name: {zh: 差旅报销, en: Travel claim}
-kind: claim
-mode: native
-steps:
-  - name: 财务
-    approver: {rule: role, role: finance}
-"""
+def details_of(definition, claim) -> tuple[str, ...]:
+    _, (request, _) = requested(definition, claim, plan(definition, LIN, a_directory()), NOW)
+    return request.details
 
 
-@pytest.mark.parametrize(
-    ("bad", "good", "said"),
-    [
-        ("id: travel-claim", "id: [", "claims.yaml: not YAML, correct it"),
-        ("version: 1", "", "claims.yaml: version: add it"),
-        ("kind: claim", "kind: claim\ncolour: red", "colour: no such field: remove it"),
-        ("kind: claim", "kind: trip", "kind: Input should be"),
-        ("mode: native", "mode: delegated", "definition: name the OA as `tenant`"),
-        ("mode: native", "mode: native\ntenant: x", "definition: name the OA as `tenant`"),
-        ("rule: role, role: finance", "rule: role", "steps.0.approver: name a role with"),
-        ("rule: role, role: finance", "rule: boss", "steps.0.approver.rule: Input should be"),
-        ("name: 财务", "name: ' '", "steps.0.name: String should have at least 1 character"),
-        ("version: 1", "version: 0", "version: Input should be greater than or equal to 1"),
-    ],
-)
-def test_a_definition_that_breaks_a_rule_is_told_by_file_field_and_way_out(bad, good, said) -> None:
-    parse_definition("claims.yaml", GOOD)
-    with pytest.raises(DefinitionInvalid) as refused:
-        parse_definition("claims.yaml", GOOD.replace(bad, good))
-    assert str(refused.value).startswith("claims.yaml: ")
-    assert said in str(refused.value)
+def test_approver_reads_what_breaks_a_rule_first(definition, claim) -> None:
+    broken = [
+        Violation(
+            line_no=2, rule_id="hotel", severity=Severity.WARN, limit=money("600.00"), reason="展会"
+        ),
+        Violation(line_no=2, rule_id="late", severity=Severity.WARN),
+    ]
+    handed_in = claim(lines=(a_line(1), a_line(2, city=None), a_line(3)), violations=tuple(broken))
+    assert details_of(definition(), handed_in) == (
+        "hotel 11-20 680.00（超标，标准 600.00；原因：展会）（超标；原因：—）",
+        "hotel 11-20 上海 680.00",
+        "hotel 11-20 上海 680.00",
+    )
 
 
-def test_a_kind_of_document_has_exactly_one_definition() -> None:
-    one = parse_definition("a.yaml", GOOD)
-    check_one_per_kind({"a.yaml": one})
-    with pytest.raises(DefinitionInvalid, match=r"b.yaml: kind: a.yaml is for 'claim' too"):
-        check_one_per_kind({"a.yaml": one, "b.yaml": one})
-    with pytest.raises(DefinitionInvalid, match="put one there"):
-        check_one_per_kind({})
+def test_largest_claim_fits_into_its_event_and_each_row_into_its_field(definition, claim) -> None:
+    lines = tuple(a_line(number, city="城" * 60) for number in range(1, 201))
+    broken = tuple(
+        Violation(line_no=n, rule_id="r", severity=Severity.WARN, reason="由" * 200)
+        for n in range(1, 201)
+    )
+    one = definition(*["finance"] * 20)
+    handed_in = claim(lines=lines, violations=broken, title="题" * 200)
+    _, (request, _) = requested(one, handed_in, plan(one, LIN, a_directory()), NOW)
+    assert len(request.details) == 200
+    assert max(map(len, request.details)) == 200
+    envelope = Envelope(
+        id=EventId(UUID(str(uuid7()))),
+        time=NOW,
+        sequence=1,
+        correlation_id="c-1",
+        event=request,
+    )
+    assert len(envelope.value()) < MAX_PAYLOAD_BYTES

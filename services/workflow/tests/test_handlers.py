@@ -1,12 +1,21 @@
-"""Events, state and what is said, on a real PostgreSQL."""
+"""Events and decisions on a real PostgreSQL: what is kept, what is said, and who wins a race."""
 
 import asyncio
-from typing import Any
+from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 from chassis import Database, Reject, Retry
-from events import ContentHash, DocumentId, EmployeeId, Event, TaskId
-from events.oa import OADriftDetected, OAInstanceClosed
+from events import DocumentId, EmployeeId, InstanceId, Money, TaskId, TenantId
+from events.claims import ClaimWithdrawn
+from events.directory import DepartmentStatus, EmploymentStatus
+from events.oa import (
+    Drift,
+    InstanceStatus,
+    OADecisionReceived,
+    OADriftDetected,
+    OAInstanceClosed,
+)
 from events.workflow import (
     ApprovalCancelled,
     ApprovalDecided,
@@ -18,369 +27,355 @@ from events.workflow import (
     Outcome,
 )
 from workflow import handlers, store
-from workflow.domain.approval import Approval, Status, Task, TaskCancelled, TaskDecided, Verdict
-from workflow.store import Viewer
+from workflow.domain import (
+    TONGLU,
+    Approval,
+    DefinitionChanged,
+    Status,
+    TaskCancelled,
+    TaskDecided,
+    Verdict,
+)
+
+NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
+HASH = "ab" * 32
+DOCUMENT = DocumentId("c-1")
+OA = TenantId("oa")
 
 
-async def seen(database: Database, document: str = "C1", revision: int = 1) -> Approval:
+async def latest(database: Database) -> Approval:
     async with database.transaction() as tx:
-        approval = await store.approval(tx, DocumentId(document), revision)
-    assert approval is not None
-    return approval
+        found = await store.latest_approval(tx, DOCUMENT, None)
+    assert found is not None
+    return found
 
 
-async def waiting(database: Database, document: str = "C1") -> Task:
-    task = (await seen(database, document)).waiting
-    assert task is not None
-    return task
-
-
-async def decide(database: Database, by: str, document: str = "C1", **changes: Any) -> Any:
-    """Decide on what waits, as this person, in our own inbox."""
-    task = changes.pop("task", None) or (await waiting(database, document)).task_id
-    async with database.transaction() as tx:
-        fields = {
-            "decision": Decision.APPROVE,
-            "by": EmployeeId(by),
-            "via": "tonglu",
-            "content_hash": ContentHash("a1" * 32),
-            "decided_at": tx.now,
-        }
-        verdict = Verdict(**{**fields, **changes})
-        is_admin = by in {"luo", "sun"}
-        await handlers.decide_task(tx, TaskId(task), verdict, Viewer(EmployeeId(by), is_admin))
-        return tx.emitted
-
-
-def kinds(facts: tuple[Event, ...]) -> list[type[Event]]:
+def types(facts) -> list[type]:
     return [type(fact) for fact in facts]
 
 
-def closed(status: str) -> OAInstanceClosed:
-    return OAInstanceClosed(
-        document_id="C1", revision=1, tenant="flowable", instance_id="P1", status=status,
-        closed_at="2026-11-24T08:00:00Z",
-    )  # fmt: skip
+def about(fact_type, **said):
+    where = {"document_id": DOCUMENT, "revision": 1, "tenant": OA, "instance_id": InstanceId("i")}
+    return fact_type(**(where | said))
 
 
-async def test_a_claim_gets_its_whole_route_and_the_first_is_asked(native, say) -> None:
-    requested, assigned = await native.take(say.submitted())
-    assert isinstance(requested, ApprovalRequested)
-    assert isinstance(assigned, ApprovalTaskAssigned)
-    assert [(s.step, s.approver_id, s.rule) for s in requested.route] == [
-        (1, "wang", "line_manager(lin)"),
-        (2, "he", "role(finance)"),
-    ]
-    assert (requested.mode, requested.tenant) == (Mode.NATIVE, None)
-    assert requested.definition == "travel-claim@1"
-    assert requested.details == ("hotel 11-20 1488.00 CNY",)
-    assert (assigned.assignee_id, assigned.step) == ("wang", 1)
+def oa_decision(step: int = 1, by: str = "wang", **changed) -> OADecisionReceived:
+    said = {"decision": Decision.APPROVE, "content_hash": HASH, "decided_at": NOW}
+    return about(OADecisionReceived, step=step, decided_by=EmployeeId(by), **(said | changed))
 
 
-async def test_two_approvals_make_it_approved(native, say) -> None:
-    await native.take(say.submitted())
-    first = await decide(native.database, "wang")
-    assert kinds(first) == [ApprovalTaskDecided, ApprovalTaskAssigned]
-    second = await decide(native.database, "he")
-    assert kinds(second) == [ApprovalTaskDecided, ApprovalDecided]
-    assert second[1].outcome is Outcome.APPROVED
-    assert (await seen(native.database)).status is Status.APPROVED
+def oa_closed(status: InstanceStatus) -> OAInstanceClosed:
+    return about(OAInstanceClosed, status=status, closed_at=NOW)
 
 
-async def test_a_batch_of_claims_is_planned_at_once_and_in_order(native, say) -> None:
-    facts = await native.take(
-        say.submitted("C1"),
-        say.submitted("C2", employee_id="wang"),
-        say.withdrawn("C1"),
-        say.submitted("C1", revision=2),
+def oa_drift() -> OADriftDetected:
+    return about(OADriftDetected, drift=Drift.CONTENT_MISMATCH, detail="", detected_at=NOW)
+
+
+def withdrawal(revision: int = 1) -> ClaimWithdrawn:
+    return ClaimWithdrawn(
+        claim_id=DOCUMENT, revision=revision, employee_id=EmployeeId("lin"), withdrawn_at=NOW
     )
-    assert [(type(f), f.document_id) for f in facts] == [
-        (ApprovalRequested, "C1"),
-        (ApprovalTaskAssigned, "C1"),
-        (ApprovalRequested, "C2"),
-        (ApprovalTaskAssigned, "C2"),
-        (ApprovalCancelled, "C1"),
-        (ApprovalRequested, "C1"),
-        (ApprovalTaskAssigned, "C1"),
-    ]
-    assert (await seen(native.database, "C1", 1)).status is Status.CANCELLED
-    assert (await seen(native.database, "C1", 2)).status is Status.OPEN
-    assert (await waiting(native.database, "C2")).found.approver_id == "chen"
 
 
-async def test_a_new_hand_in_closes_the_approval_before_it(native, say) -> None:
-    await native.take(say.submitted())
-    facts = await native.take(say.submitted(revision=2))
-    assert kinds(facts) == [ApprovalCancelled, ApprovalRequested, ApprovalTaskAssigned]
-    assert (await seen(native.database)).status is Status.CANCELLED
+def by(who: str, decision: Decision = Decision.APPROVE, opinion: str | None = None) -> Verdict:
+    return Verdict(decision, EmployeeId(who), TONGLU, HASH, NOW, opinion)
 
 
-async def test_a_returned_claim_that_is_handed_in_again_begins_anew(native, say) -> None:
-    await native.take(say.submitted())
-    facts = await decide(native.database, "wang", decision=Decision.RETURN, opinion="缺发票")
-    assert facts[-1].outcome is Outcome.RETURNED
-    facts = await native.take(say.submitted(revision=2))
-    assert kinds(facts) == [ApprovalRequested, ApprovalTaskAssigned]
-
-
-async def test_a_submitter_whom_the_directory_does_not_know_waits(native, say) -> None:
-    with pytest.raises(Retry, match="directory has not caught up: new"):
-        await native.take(say.submitted(employee_id="new"))
-
-
-async def test_claims_wait_until_a_definition_is_there(road, say) -> None:
-    with pytest.raises(Retry, match="no definition"):
-        await road.take(say.submitted())
-
-
-async def test_a_manager_who_has_left_makes_it_an_administrators_task(delegated, say) -> None:
-    await delegated.take(say.employee("wang", status="left"))
-    requested, assigned = await delegated.take(say.submitted())
-    assert requested.route[0].rule == (
-        "administrator: line_manager(lin): wang does not work here now"
+async def test_submission_is_requested_and_asked_in_one_transaction(database, submitted) -> None:
+    request, asked = await submitted()
+    assert isinstance(request, ApprovalRequested)
+    assert isinstance(asked, ApprovalTaskAssigned)
+    assert asked.assignee_id == "wang"
+    kept = await latest(database)
+    assert (kept.status, kept.mode, kept.definition) == (
+        Status.OPEN,
+        Mode.NATIVE,
+        "travel-claim@1",
     )
-    assert assigned.assignee_id == "luo"
-    assert requested.mode is Mode.NATIVE
+    assert [planned.found.rule for planned in kept.route] == ["line_manager(lin)", "role(finance)"]
+    assert kept.total == Money(amount=Decimal("120.50"), currency="CNY")
+    assert str(kept.total.amount) == "120.50"
 
 
-async def test_without_an_administrator_it_waits_and_says_why(native, say) -> None:
-    await native.take(*(say.employee(one, roles=()) for one in ("luo", "sun")))
-    await native.take(say.employee("wang", status="left"))
-    with pytest.raises(Retry, match="give the role admin"):
-        await native.take(say.submitted())
-
-
-async def test_a_withdrawn_claim_is_not_asked_about_any_more(native, say) -> None:
-    await native.take(say.submitted())
-    task = await waiting(native.database)
-    assert kinds(await native.take(say.withdrawn())) == [ApprovalCancelled]
-    with pytest.raises(TaskCancelled):
-        await decide(native.database, "wang", task=task.task_id)
-
-
-async def test_withdrawing_an_older_revision_or_a_decided_claim_does_nothing(native, say) -> None:
-    await native.take(say.submitted(revision=2))
-    assert await native.take(say.withdrawn(revision=1)) == ()
-    await native.take(say.submitted("C2"))
-    await decide(native.database, "wang", "C2", decision=Decision.REJECT, opinion="重复")
-    assert await native.take(say.withdrawn("C2")) == ()
-
-
-async def test_of_a_decision_and_a_withdrawal_at_once_exactly_one_wins(native, say) -> None:
-    for number in range(10):
-        await native.take(say.submitted(f"C{number}"))
-        task = (await waiting(native.database, f"C{number}")).task_id
-        decided, cancelled = await asyncio.gather(
-            decide(native.database, "wang", task=task, decision=Decision.REJECT, opinion="重复"),
-            native.take(say.withdrawn(f"C{number}")),
-            return_exceptions=True,
-        )
-        won = [facts for facts in (decided, cancelled) if isinstance(facts, tuple) and facts]
-        assert len(won) == 1, (decided, cancelled)
-
-
-async def test_of_two_decisions_at_once_exactly_one_counts(native, say) -> None:
-    for number in range(10):
-        await native.take(say.submitted(f"C{number}"))
-        task = (await waiting(native.database, f"C{number}")).task_id
-        outcomes = await asyncio.gather(
-            *(decide(native.database, "wang", task=task) for _ in range(3)),
-            return_exceptions=True,
-        )
-        assert sorted(type(one).__name__ for one in outcomes) == [
-            "TaskDecided", "TaskDecided", "tuple",
-        ]  # fmt: skip
-
-
-async def test_decisions_in_the_oa_run_the_whole_road(delegated, say) -> None:
-    requested, _ = await delegated.take(say.submitted())
-    assert (requested.mode, requested.tenant) == (Mode.DELEGATED, "flowable")
-    facts = await delegated.take(say.oa_decision(1, "wang"), say.oa_decision(2, "he"))
-    assert kinds(facts) == [
-        ApprovalTaskDecided, ApprovalTaskAssigned, ApprovalTaskDecided, ApprovalDecided,
-    ]  # fmt: skip
-    assert facts[0].via == "flowable"
-    assert facts[-1].outcome is Outcome.APPROVED
-    assert await delegated.take(closed("approved")) == ()
-
-
-async def test_the_same_decision_again_is_nothing(delegated, say) -> None:
-    await delegated.take(say.submitted())
-    await delegated.take(say.oa_decision())
-    assert await delegated.take(say.oa_decision()) == ()
-    assert await delegated.take(say.oa_decision(decision="reject")) == ()
-    assert (await waiting(delegated.database)).step == 2
-
-
-async def test_a_later_step_before_the_earlier_one_is_refused(delegated, say) -> None:
-    await delegated.take(say.submitted())
-    with pytest.raises(Reject, match="step 2 was decided in the OA before step 1"):
-        await delegated.take(say.oa_decision(2, "he"))
-
-
-@pytest.mark.parametrize("changes", [{"revision": 2}, {"tenant": "other"}, {"document_id": "C9"}])
-async def test_a_decision_on_what_was_never_given_to_that_oa_is_refused(
-    delegated, say, changes
+async def test_claim_of_someone_unknown_or_without_a_definition_waits(
+    database, do, definition, claim
 ) -> None:
-    await delegated.take(say.submitted())
-    with pytest.raises(Reject, match="no approval"):
-        await delegated.take(say.oa_decision(**changes))
+    with pytest.raises(Retry, match="no definition"):
+        await do(handlers.on_claim_submitted, claim())
+    await do(handlers.import_definitions, [definition()])
+    with pytest.raises(Retry, match="not caught up"):
+        await do(handlers.on_claim_submitted, claim(employee_id=EmployeeId("new")))
+
+
+async def test_step_that_no_one_can_take_waits(database, hire, submitted, employee) -> None:
+    await hire(employee("ada", "chen"), employee("lin", None))
+    with pytest.raises(Retry, match="role admin"):
+        await submitted()
+
+
+async def test_resubmission_closes_the_old_approval_and_opens_its_own(
+    database, do, submitted, claim
+) -> None:
+    await submitted()
+    facts = await do(handlers.on_claim_submitted, claim(revision=2, content_hash="cd" * 32))
+    assert types(facts) == [ApprovalCancelled, ApprovalRequested, ApprovalTaskAssigned]
+    assert [fact.revision for fact in facts] == [1, 2, 2]
+    kept = await latest(database)
+    assert (kept.revision, kept.status) == (2, Status.OPEN)
+    with pytest.raises(TaskCancelled):
+        await do(handlers.decide_task, TaskId("c-1.1.1.1"), by("wang"))
+
+
+async def test_head_of_a_closed_department_is_not_asked(
+    database, do, submitted, department
+) -> None:
+    closed = department("D110", "D100", "wang", status=DepartmentStatus.CLOSED)
+    async with database.transaction() as tx:
+        await store.save_departments(tx, [closed])
+    _, asked = await submitted("department_head")
+    assert asked.assignee_id == "chen"
+
+
+async def test_name_of_a_role_is_taken_as_it_is(database, hire, submitted, employee) -> None:
+    await hire(employee("aaa", None, "x,finance", 'y"'))
+    request, _ = await submitted()
+    assert [step.approver_id for step in request.route] == ["wang", "zhao"]
+
+
+async def test_first_decision_in_the_oa_counts_and_its_repeat_does_not(
+    database, do, submitted
+) -> None:
+    await submitted(tenant="oa")
+    said, asked = await do(handlers.on_oa_decision, oa_decision())
+    assert (said.via, said.decided_by, said.decided_at) == ("oa", "wang", NOW)
+    assert asked.assignee_id == "zhao"
+    assert asked.assigned_at > NOW  # our clock, not the OA's
+    assert await do(handlers.on_oa_decision, oa_decision()) == ()
+    facts = await do(handlers.on_oa_decision, oa_decision(2, "zhao"))
+    assert types(facts) == [ApprovalTaskDecided, ApprovalDecided]
+    assert (await latest(database)).status is Status.APPROVED
+    assert await do(handlers.on_oa_closed, oa_closed(InstanceStatus.APPROVED)) == ()
+
+
+async def test_return_in_the_oa_needs_no_opinion(database, do, submitted) -> None:
+    await submitted(tenant="oa")
+    _, ended = await do(handlers.on_oa_decision, oa_decision(decision=Decision.RETURN))
+    assert ended.outcome is Outcome.RETURNED
 
 
 @pytest.mark.parametrize(
-    ("changes", "why"),
+    ("tenant", "decision"),
     [
-        ({"decision": "UNKNOWN"}, "a decision that we do not know"),
-        ({"decision": "auto-pass"}, "a decision that we do not know"),
-        ({"by": "stranger"}, "stranger decided in the OA and is no employee"),
-        ({"by": "lin"}, "the submitter decided in the OA"),
-        ({"content_hash": "b2" * 32}, "the OA showed another content"),
+        ("oa", oa_decision(2, "zhao")),
+        ("oa", oa_decision(tenant=TenantId("other"))),
+        ("oa", oa_decision(revision=2)),
+        (None, oa_decision()),
     ],
 )
-async def test_a_doubtful_decision_never_counts_and_a_person_must_look(
-    delegated, say, changes, why
+async def test_decision_that_belongs_to_no_open_step_of_that_oa_is_rejected(
+    database, do, submitted, tenant, decision
 ) -> None:
-    await delegated.take(say.submitted())
-    facts = await delegated.take(say.oa_decision(**changes))
-    assert kinds(facts) == [ApprovalTaskAssigned]
-    assert facts[0].assignee_id == "luo"
-    task = await waiting(delegated.database)
-    assert task.found.for_administrator
-    assert why in task.found.rule
+    await submitted(tenant=tenant)
+    before = await latest(database)
+    with pytest.raises(Reject):
+        await do(handlers.on_oa_decision, decision)
+    assert await latest(database) == before
 
 
-async def test_an_employee_to_whom_the_oa_gave_the_task_may_decide(delegated, say) -> None:
-    await delegated.take(say.submitted())
-    decided, _ = await delegated.take(say.oa_decision(by="chen"))
-    assert decided.decided_by == "chen"
-    assert (await seen(delegated.database)).tasks[0].found.approver_id == "wang"
+DOUBTS = {
+    "unknown decision": (handlers.on_oa_decision, oa_decision(decision=Decision.UNKNOWN)),
+    "stranger": (handlers.on_oa_decision, oa_decision(by="nobody")),
+    "not asked": (handlers.on_oa_decision, oa_decision(by="zhao")),
+    "submitter": (handlers.on_oa_decision, oa_decision(by="lin")),
+    "other content": (handlers.on_oa_decision, oa_decision(content_hash="0" * 64)),
+    "drift": (handlers.on_oa_drift, oa_drift()),
+} | {f"closed {status}": (handlers.on_oa_closed, oa_closed(status)) for status in InstanceStatus}
 
 
-async def test_someone_who_left_cannot_decide_in_the_oa_for_another(delegated, say) -> None:
-    await delegated.take(say.employee("chen", status="left"))
-    await delegated.take(say.submitted())
-    assert kinds(await delegated.take(say.oa_decision(by="chen"))) == [ApprovalTaskAssigned]
-
-
-@pytest.mark.parametrize(
-    "status", ["vanished", "UNKNOWN", "withdrawn", "approved", "rejected", "archived"]
-)
-async def test_a_process_that_ends_without_our_knowing_why_needs_a_person(
-    delegated, say, status
+@pytest.mark.parametrize("doubt", DOUBTS)
+async def test_doubt_about_the_oa_is_for_an_administrator_and_then_the_oa_counts_no_more(
+    database, do, submitted, doubt
 ) -> None:
-    await delegated.take(say.submitted())
-    (asked,) = await delegated.take(closed(status))
-    assert asked.assignee_id == "luo"
-    assert (await seen(delegated.database)).status is Status.OPEN
-    assert await delegated.take(closed(status)) == ()
+    await submitted(tenant="oa")
+    handler, event = DOUBTS[doubt]
+    (asked,) = await do(handler, event)
+    assert isinstance(asked, ApprovalTaskAssigned)
+    assert (asked.assignee_id, asked.step) == ("ada", 1)
+    assert await do(handlers.on_oa_decision, oa_decision()) == ()
+    assert await do(handlers.on_oa_drift, oa_drift()) == ()
+    kept = await latest(database)
+    assert kept.route[0].found.rule.startswith("administrator (")
+    await do(handlers.decide_task, asked.task_id, by("ada"))
+    assert await do(handlers.on_oa_closed, oa_closed(InstanceStatus.APPROVED)) == ()
+    _, ended = await do(handlers.decide_task, TaskId("c-1.1.2.1"), by("zhao"))
+    assert ended.outcome is Outcome.APPROVED
 
 
-async def test_after_the_oa_failed_tonglu_decides_the_rest(delegated, say) -> None:
-    await delegated.take(say.submitted())
-    drift = OADriftDetected(
-        document_id="C1", revision=1, tenant="flowable", instance_id="P1", drift="vanished",
-        detail="gone", detected_at="2026-11-24T08:00:00Z",
-    )  # fmt: skip
-    assert kinds(await delegated.take(drift)) == [ApprovalTaskAssigned]
-    assert await delegated.take(say.oa_decision()) == ()
-    await decide(delegated.database, "sun")  # any administrator, not only the one who was asked
-    facts = await decide(delegated.database, "he")
-    assert facts[-1].outcome is Outcome.APPROVED
-    taken = await seen(delegated.database)
-    assert (taken.mode, taken.tenant) == (Mode.NATIVE, "flowable")
+async def test_assignee_who_has_left_does_not_decide_in_the_oa(
+    database, do, hire, submitted, employee
+) -> None:
+    await submitted(tenant="oa")
+    assert await hire(employee("wang", "chen", status=EmploymentStatus.LEFT)) == ()
+    (asked,) = await do(handlers.on_oa_decision, oa_decision())
+    assert asked.assignee_id == "ada"
 
 
-async def test_a_leavers_open_task_goes_to_the_leavers_manager(native, say) -> None:
-    await native.take(say.submitted())
-    old = await waiting(native.database)
-    (asked,) = await native.take(say.employee("wang", status="left"))
-    assert (asked.assignee_id, asked.step) == ("chen", 1)
-    assert "line_manager(wang)" in (await waiting(native.database)).found.rule
+async def test_doubt_waits_where_there_is_no_administrator(
+    database, do, hire, submitted, employee
+) -> None:
+    await submitted(tenant="oa")
+    await hire(employee("ada", "chen"))
+    with pytest.raises(Retry, match="role admin"):
+        await do(handlers.on_oa_drift, oa_drift())
+
+
+async def test_withdrawal_calls_the_approval_off_once(database, do, submitted) -> None:
+    await submitted()
+    assert await do(handlers.on_claim_withdrawn, withdrawal(2)) == ()
+    (fact,) = await do(handlers.on_claim_withdrawn, withdrawal())
+    assert isinstance(fact, ApprovalCancelled)
+    assert await do(handlers.on_claim_withdrawn, withdrawal()) == ()
+    assert (await latest(database)).status is Status.CANCELLED
     with pytest.raises(TaskCancelled):
-        await decide(native.database, "wang", task=old.task_id)
-    assert kinds(await decide(native.database, "chen")) == [
-        ApprovalTaskDecided, ApprovalTaskAssigned,
-    ]  # fmt: skip
+        await do(handlers.decide_task, TaskId("c-1.1.1.1"), by("wang"))
 
 
-async def test_a_leavers_task_never_goes_to_the_submitter(native, say) -> None:
-    await native.take(say.employee("he", manager_id="lin"))
-    await native.take(say.submitted())
-    await decide(native.database, "wang")
-    (asked,) = await native.take(say.employee("he", manager_id="lin", status="left"))
-    assert asked.assignee_id == "luo"
+async def until_one_waits_for_a_lock(database: Database) -> None:
+    async with asyncio.timeout(20):
+        waiting = 0
+        while not waiting:
+            await asyncio.sleep(0.01)
+            async with database.transaction() as tx:
+                waiting = await tx.fetchval(
+                    "SELECT count(*) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                )
 
 
-async def test_a_leavers_task_in_the_oa_is_the_oas(delegated, say) -> None:
-    await delegated.take(say.submitted())
-    assert await delegated.take(say.employee("wang", status="left")) == ()
+@pytest.mark.parametrize("is_withdrawn_first", [True, False])
+async def test_of_a_withdrawal_and_a_decision_at_once_exactly_one_wins(
+    database, do, submitted, is_withdrawn_first
+) -> None:
+    await submitted("line_manager")
+    withdraw = handlers.on_claim_withdrawn, withdrawal()
+    decide = handlers.decide_task, TaskId("c-1.1.1.1"), by("wang")
+    first, second = (withdraw, decide) if is_withdrawn_first else (decide, withdraw)
+    async with database.transaction() as tx:
+        await first[0](tx, *first[1:])
+        late = asyncio.ensure_future(do(*second))
+        await until_one_waits_for_a_lock(database)
+    if is_withdrawn_first:
+        with pytest.raises(TaskCancelled):
+            await late
+        assert (await latest(database)).status is Status.CANCELLED
+    else:
+        assert await late == ()
+        assert (await latest(database)).status is Status.APPROVED
 
 
-async def test_with_no_one_left_a_leavers_task_waits_for_an_administrator(native, say) -> None:
-    await native.take(*(say.employee(one, roles=()) for one in ("luo", "sun")))
-    await native.take(say.submitted())
-    assert await native.take(say.employee("wang", manager_id=None, status="left")) == ()
-    (asked,) = await native.take(say.employee("luo"))
-    assert asked.assignee_id == "luo"
-
-
-async def test_an_administrators_task_goes_to_another_administrator(delegated, say) -> None:
-    await delegated.take(say.submitted())
-    await delegated.take(closed("vanished"))
-    (asked,) = await delegated.take(say.employee("luo", status="left"))
-    assert asked.assignee_id == "sun"
-
-
-async def test_a_planned_approver_who_has_left_since_is_not_asked(native, say) -> None:
-    await native.take(say.submitted())
-    await native.take(say.employee("he", status="left"))
-    _, asked = await decide(native.database, "wang")
-    assert (asked.assignee_id, asked.step) == ("chen", 2)
-
-
-async def test_facts_follow_from_the_event_that_led_to_them(native, say, bare_database) -> None:
-    await native.take(say.submitted("C1"), say.submitted("C2"))
-    await native.take(say.employee("wang", status="left"))
-    rows = await bare_database.pool.fetch(
-        "SELECT key, headers ->> 'ce_correlationid' AS road, headers ->> 'ce_causationid' AS cause"
-        " FROM outbox"
+async def test_many_decisions_on_a_task_at_once_count_as_one(database, do, submitted) -> None:
+    await submitted("line_manager")
+    verdicts = [by("wang"), by("wang", Decision.REJECT, "否")] * 2
+    results = await asyncio.gather(
+        *(do(handlers.decide_task, TaskId("c-1.1.1.1"), one) for one in verdicts),
+        return_exceptions=True,
     )
-    assert all(row["road"] == row["key"] and row["cause"] for row in rows)
-    assert len({row["cause"] for row in rows}) == 3
+    assert sum(isinstance(result, TaskDecided) for result in results) == 3
 
 
-async def test_a_running_approval_keeps_the_definition_it_began_with(native, say) -> None:
-    await native.take(say.submitted())
-    steps = [{"name": "财务", "approver": {"rule": "role", "role": "finance"}}]
-    await native.use(say.definition(version=2, steps=steps))
-    _, asked = await decide(native.database, "wang")
-    assert asked.step == 2
-    requested, _ = await native.take(say.submitted("C2"))
-    assert requested.definition == "travel-claim@2"
-    assert len(requested.route) == 1
+async def test_task_of_a_leaver_goes_up_the_line(database, do, hire, submitted, employee) -> None:
+    await submitted()
+    (asked,) = await hire(employee("wang", "chen", status=EmploymentStatus.LEFT))
+    assert (asked.task_id, asked.assignee_id) == ("c-1.1.1.2", "chen")
+    with pytest.raises(TaskCancelled):
+        await do(handlers.decide_task, TaskId("c-1.1.1.1"), by("wang"))
+    assert (await latest(database)).route[0].found.rule == "line_manager(wang)"
 
 
-async def test_the_same_definition_again_is_nothing_and_another_one_is_refused(native, say) -> None:
-    await native.use(say.definition())
-    with pytest.raises(handlers.DefinitionChanged, match=r"travel-claim@1.*raise its version"):
-        await native.use(say.definition("delegated"))
+async def test_reroute_is_caused_by_the_leaver_on_the_road_of_the_document(
+    database, hire, submitted, employee
+) -> None:
+    await submitted()
+    await hire(employee("wei", "wang"), employee("wang", "chen", status=EmploymentStatus.LEFT))
+    async with database.transaction() as tx:
+        headers = await tx.fetchval("SELECT headers::text FROM outbox ORDER BY seq DESC LIMIT 1")
+    assert '"ce_correlationid": "c-1"' in headers
+    assert "ce_causationid" in headers
 
 
-async def test_what_was_decided_cannot_be_decided_again(native, say) -> None:
-    await native.take(say.submitted())
-    task = (await waiting(native.database)).task_id
-    await decide(native.database, "wang")
-    with pytest.raises(TaskDecided) as refused:
-        await decide(native.database, "wang", task=task)
-    assert (refused.value.decided_by, refused.value.via) == ("wang", "tonglu")
+async def test_task_of_a_leaver_never_goes_to_the_submitter(
+    database, hire, submitted, employee, claim
+) -> None:
+    await submitted("department_head", of=claim(employee_id=EmployeeId("chen")))
+    (asked,) = await hire(employee("wang", "chen", status=EmploymentStatus.LEFT))
+    assert asked.assignee_id == "ada"
 
 
-async def test_the_last_state_of_a_person_in_a_batch_counts(native, say, bare_database) -> None:
-    await native.take(
-        say.employee("new", roles=("a, b", "c")), say.employee("new", manager_id="chen")
-    )
-    await native.take(say.department("D9"), say.department("D9", head_id="new"))
-    async with bare_database.transaction() as tx:
-        directory = await store.directory_around(tx, [EmployeeId("new")])
-    assert directory.people[EmployeeId("new")].manager_id == "chen"
-    assert directory.people[EmployeeId("new")].roles == frozenset()
+async def test_task_of_a_leaver_waits_for_an_administrator_without_holding_up_the_directory(
+    database, hire, submitted, employee
+) -> None:
+    await submitted()
+    left = employee("wang", None, status=EmploymentStatus.LEFT)
+    assert await hire(employee("ada", "chen"), left) == ()
+    (asked,) = await hire(employee("bo", "chen", "admin"))
+    assert asked.assignee_id == "bo"
+
+
+async def test_next_step_is_not_asked_of_someone_who_has_left(
+    database, do, hire, submitted, employee
+) -> None:
+    await submitted()
+    assert await hire(employee("zhao", "chen", status=EmploymentStatus.LEFT)) == ()
+    _, asked = await do(handlers.decide_task, TaskId("c-1.1.1.1"), by("wang"))
+    assert (asked.task_id, asked.assignee_id) == ("c-1.1.2.1", "chen")
+
+
+async def test_definition_is_kept_once_and_its_highest_version_is_in_force(
+    database, do, definition
+) -> None:
+    first, second = definition(), definition("finance", version=2)
+    for batch in ([second], [second, first], [first]):
+        await do(handlers.import_definitions, batch)
+        async with database.transaction() as tx:
+            assert await store.definition_of(tx, second.kind) == second
+
+
+async def test_definition_changed_under_its_version_is_refused(database, do, definition) -> None:
+    await do(handlers.import_definitions, [definition()])
+    with pytest.raises(DefinitionChanged, match="raise its version"):
+        await do(handlers.import_definitions, [definition("finance")])
+
+
+async def test_second_definition_of_a_kind_is_refused(database, do, definition) -> None:
+    other = definition(version=9).model_copy(update={"id": "other"})
+    with pytest.raises(DefinitionChanged, match="approved by travel-claim"):
+        await do(handlers.import_definitions, [definition(), other])
+
+
+async def test_processes_that_start_together_import_one_after_the_other(
+    database, do, definition
+) -> None:
+    await asyncio.gather(*(do(handlers.import_definitions, [definition()]) for _ in range(4)))
+
+
+async def test_running_approval_keeps_its_version(database, do, submitted, definition) -> None:
+    await submitted()
+    await do(handlers.import_definitions, [definition("line_manager", version=2)])
+    _, asked = await do(handlers.decide_task, TaskId("c-1.1.1.1"), by("wang"))
+    assert asked.assignee_id == "zhao"
+    assert (await latest(database)).definition == "travel-claim@1"
+
+
+async def test_inbox_of_a_thousand_tasks_is_read_by_its_index(database, submitted) -> None:
+    await submitted()
+    async with database.transaction() as tx:
+        await tx.execute(
+            "INSERT INTO task (task_id, document_id, revision, step, name, assignee_id, native,"
+            " status, assigned_at) SELECT 't' || n, 'c-1', 1, 1, 's', 'p' || n % 20, true, 'open',"
+            " now() FROM generate_series(1, 20000) n"
+        )
+        await tx.execute("ANALYZE task")
+        plan = await tx.fetch(f"EXPLAIN {store._INBOX}", "p7", None, 50, TONGLU)
+        assert "task_inbox" in "\n".join(row[0] for row in plan)
+        assert len(await store.inbox(tx, EmployeeId("p7"), None, 50)) == 50

@@ -1,35 +1,29 @@
 """The inbox over HTTP: my tasks, one decision, and the road of one document."""
 
-import base64
-import binascii
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+import re
+from datetime import datetime
+from typing import Annotated, Literal
 
 from chassis import Tx
 from chassis.auth import Me
 from chassis.http import Db
 from chassis.idempotency import OncePerKey
-from chassis.problem import NOT_FOUND, Problem, Refusal, Text
-from events import ContentHash, DocumentId, EmployeeId, Money, TaskId
-from events.workflow import Decision, Mode
+from chassis.problem import NOT_FOUND, FieldRefusal, Problem, Refusal, Text
+from events import DocumentId, EmployeeId, Money, TaskId
+from events.workflow import Decision
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AliasPath, BaseModel, ConfigDict, Field
 
 from workflow import handlers, store
-from workflow.domain.approval import (
+from workflow.domain import (
     TONGLU,
-    Approval,
     ContentChanged,
     DecideInOA,
     OpinionMissing,
-    OwnDocument,
-    Task,
     TaskCancelled,
     TaskDecided,
     Verdict,
 )
-from workflow.domain.directory import NoAdministrator
-from workflow.store import Viewer
 
 REFUSALS: dict[type[Exception], Refusal] = {
     TaskDecided: Refusal(
@@ -37,137 +31,143 @@ REFUSALS: dict[type[Exception], Refusal] = {
         "task-decided",
         Text(
             "这项待办已由 {decided_by} 于 {decided_at} 在 {via} 处理（{decision}），无需再办。",
-            "Decided already: {decision} by {decided_by} at {decided_at} in {via}. Nothing to do.",
+            "{decided_by} decided this at {decided_at} in {via} ({decision}). No more to do.",
         ),
     ),
     TaskCancelled: Refusal(
         409,
         "task-cancelled",
         Text(
-            "这项待办已取消：单据已撤回，或已转给他人。无需再办。",
-            "Called off: the document was withdrawn, or someone else is asked now. Nothing to do.",
+            "这项待办已取消：单据已撤回，或已转给他人，无需再办。",
+            "This task was called off: the document was withdrawn, or another person took over.",
         ),
     ),
     ContentChanged: Refusal(
         409,
         "content-changed",
         Text(
-            "单据内容已变（content_hash：所见 {shown}，现为 {current}）；请重新打开后再审批。",
-            "The content has changed (content_hash: you saw {shown}, now it is {current});"
-            " open it again, then decide.",
+            "这不是提交审批的那一份内容；请重新打开单据后再审批。",
+            "This is not the content that was handed in; open the document again, then decide.",
         ),
     ),
     DecideInOA: Refusal(
         409,
         "decide-in-oa",
         Text(
-            "这张单据在 OA（{tenant}）中审批，请到那里处理。",
-            "This document is approved in the OA: decide in {tenant}.",
-        ),
-    ),
-    OwnDocument: Refusal(
-        409,
-        "own-document",
-        Text(
-            "不能审批自己的单据，请由他人处理。",
-            "No one decides on a document of their own; someone else has to.",
+            "这张单据在 OA（{tenant}）里审批，请到那里处理。",
+            "This document is approved in the OA ({tenant}); decide there.",
         ),
     ),
     OpinionMissing: Refusal(
         422,
         "opinion-missing",
-        Text("退回或驳回须填写 opinion，说明原因。", "To return or reject, say why in opinion."),
-    ),
-    NoAdministrator: Refusal(
-        409,
-        "no-administrator",
         Text(
-            "下一步审批人已不在职，且无管理员可接手（{why}）；请先指定 admin 角色，再审批。",
-            "The next approver is not here and no administrator can take over ({why});"
-            " give someone the role admin, then decide.",
+            "退回或驳回须填写 opinion，说明原因。",
+            "A return or a rejection needs an opinion: say why.",
         ),
     ),
 }
 _SEE_ALL = ("finance", "auditor", "admin")
-_BAD_CURSOR = Refusal(
-    422,
-    "bad-cursor",
-    Text(
-        "after 不是有效的翻页标记，请用上一页的 next。",
-        "after is no cursor of ours: use the next of the page before.",
-    ),
+_ID = r"^[0-9A-Za-z.-]{1,200}$"
+_NOT_PRINTABLE = Text(
+    "含有不可打印的字符，请删除。", "Holds a character no one can read: remove it."
 )
-_START = (datetime.min.replace(tzinfo=UTC), "")
 router = APIRouter()
+
+
+async def _task_id(task_id: str) -> TaskId:
+    return TaskId(_id(task_id))
+
+
+async def _document_id(document_id: str) -> DocumentId:
+    return DocumentId(_id(document_id))
+
+
+def _id(id_: str) -> str:
+    if re.fullmatch(_ID, id_) is None:
+        raise Problem(NOT_FOUND)
+    return id_
+
+
+def _printable(text: str) -> str:
+    if not all(char.isprintable() or char in "\n\t" for char in text):
+        raise FieldRefusal(_NOT_PRINTABLE)
+    return text
 
 
 class DecideRequest(BaseModel):
     """What the approver says, bound to the content that was shown."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
-    decision: Literal[Decision.APPROVE, Decision.RETURN, Decision.REJECT]
-    content_hash: ContentHash
-    opinion: Annotated[
-        str | None, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)
-    ] = None
+    decision: Literal[Decision.APPROVE, Decision.REJECT, Decision.RETURN]
+    content_hash: str = Field(pattern=r"^[0-9a-f]{64}$")
+    opinion: Annotated[str, AfterValidator(_printable)] | None = Field(
+        None, min_length=1, max_length=1000, description="needed to return or reject"
+    )
 
 
-class TaskView(BaseModel):
+class InboxTask(BaseModel):
     """One task, as its person sees it in the inbox."""
 
-    task_id: str
-    document_id: str
+    model_config = ConfigDict(from_attributes=True)
+
+    task_id: TaskId
+    document_id: DocumentId
     revision: int
     step: int
     step_name: str
-    assignee_id: str
     rule: str = Field(description="why it is this person's turn")
     title: str
     total: Money
-    submitter_id: str
+    submitter_id: EmployeeId
     content_hash: str
     assigned_at: datetime
     decide_in: str = Field(description="tonglu, or the OA in which this task is decided")
 
 
 class InboxPage(BaseModel):
-    """Tasks, oldest first, and the cursor of the next page."""
+    """Oldest first; `next` is what to send as `after`, null on the last page."""
 
-    items: list[TaskView]
-    next: str | None
+    items: list[InboxTask]
+    next: TaskId | None
 
 
-class StepView(BaseModel):
+class TaskView(BaseModel):
     """One turn of one person."""
 
-    task_id: str
+    model_config = ConfigDict(from_attributes=True)
+
+    task_id: TaskId
     step: int
     name: str
-    assignee_id: str
-    rule: str
+    assignee_id: EmployeeId
     status: str
+    decision: str | None
+    decided_by: EmployeeId | None
+    via: str | None
+    opinion: str | None
     assigned_at: datetime
-    decision: str | None = None
-    decided_by: str | None = None
-    via: str | None = None
-    opinion: str | None = None
-    decided_at: datetime | None = None
+    decided_at: datetime | None
 
 
 class PlannedView(BaseModel):
     """One step of the route, with the rule by which its person was found."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     step: int
     name: str
-    approver_id: str
-    rule: str
+    approver_id: EmployeeId = Field(validation_alias=AliasPath("found", "approver_id"))
+    rule: str = Field(validation_alias=AliasPath("found", "rule"))
 
 
 class ApprovalView(BaseModel):
-    """The whole approval of the latest revision: the plan, and every turn so far."""
+    """The whole approval of the last revision."""
 
-    document_id: str
+    model_config = ConfigDict(from_attributes=True)
+
+    document_id: DocumentId
     revision: int
     definition: str
     mode: str
@@ -175,156 +175,58 @@ class ApprovalView(BaseModel):
     status: str
     title: str
     total: Money
-    details: list[str]
-    submitter_id: str
+    submitter_id: EmployeeId
     content_hash: str
     route: list[PlannedView]
-    tasks: list[StepView]
-
-
-class OneTask(BaseModel):
-    """A task of mine, with all that is needed to decide."""
-
-    task: StepView
-    approval: ApprovalView
-    decide_in: str = Field(description="tonglu, or the OA in which this task is decided")
-
-
-def _viewer(me: Me) -> Viewer:
-    is_admin = me.kind == "person" and me.has("admin")
-    return Viewer(EmployeeId(me.subject), is_admin, sees_all=me.has(*_SEE_ALL))
-
-
-Asking = Annotated[Viewer, Depends(_viewer)]
+    tasks: list[TaskView]
 
 
 @router.get("/api/tasks")
 async def my_tasks(
-    viewer: Asking,
+    me: Me,
     database: Db,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    after: Annotated[str | None, Query(max_length=400)] = None,
+    after: Annotated[str | None, Query(pattern=_ID)] = None,
 ) -> InboxPage:
-    """My open tasks; an administrator's too, if I am one."""
-    start = _START if after is None else _place(after)
+    """My open tasks."""
+    last = TaskId(after) if after is not None else None
     async with database.transaction() as tx:
-        rows = await store.inbox(tx, viewer, start, limit)
-    following = _cursor(rows[-1]) if len(rows) == limit else None
-    return InboxPage(items=[_task_view(row) for row in rows], next=following)
-
-
-@router.get("/api/tasks/{task_id}")
-async def one_task(task_id: str, viewer: Asking, database: Db) -> OneTask:
-    """One task that is or was mine, with its document."""
-    async with database.transaction() as tx:
-        found = await handlers.seen_task(tx, TaskId(task_id), viewer)
-    if found is None:
-        raise Problem(NOT_FOUND)
-    approval, task = found
-    return OneTask(
-        task=_step_view(task),
-        approval=_approval_view(approval),
-        decide_in=_decide_in(approval.mode, approval.tenant),
-    )
+        found = await store.inbox(tx, EmployeeId(me.subject), last, limit + 1)
+    items = [InboxTask.model_validate(waiting) for waiting in found[:limit]]
+    return InboxPage(items=items, next=items[-1].task_id if len(found) > limit else None)
 
 
 @router.post("/api/tasks/{task_id}/decide")
-async def decide(task_id: str, asked: DecideRequest, viewer: Asking, once: OncePerKey) -> Response:
-    """Approve, return or reject one of my tasks."""
+async def decide(
+    task_id: Annotated[TaskId, Depends(_task_id)], asked: DecideRequest, me: Me, once: OncePerKey
+) -> Response:
+    """Approve, reject or return one of my tasks."""
 
-    async def effect(tx: Tx) -> StepView:
+    async def effect(tx: Tx) -> TaskView:
         verdict = Verdict(
-            decision=Decision(asked.decision),
-            by=viewer.person,
+            decision=asked.decision,
+            by=EmployeeId(me.subject),
             via=TONGLU,
             content_hash=asked.content_hash,
             decided_at=tx.now,
             opinion=asked.opinion,
         )
-        task = await handlers.decide_task(tx, TaskId(task_id), verdict, viewer)
+        task = await handlers.decide_task(tx, task_id, verdict)
         if task is None:
             raise Problem(NOT_FOUND)
-        return _step_view(task)
+        return TaskView.model_validate(task)
 
     return await once(effect)
 
 
 @router.get("/api/approvals/{document_id}")
-async def one_approval(document_id: str, viewer: Asking, database: Db) -> ApprovalView:
-    """Who was asked and why, who decided what, when and where."""
+async def approval(
+    document_id: Annotated[DocumentId, Depends(_document_id)], me: Me, database: Db
+) -> ApprovalView:
+    """Who was asked, who decided what, when and where."""
+    reader = None if me.has(*_SEE_ALL) else EmployeeId(me.subject)
     async with database.transaction() as tx:
-        found = await store.latest_approval(tx, DocumentId(document_id), viewer)
+        found = await store.latest_approval(tx, document_id, reader)
     if found is None:
         raise Problem(NOT_FOUND)
-    return _approval_view(found)
-
-
-def _cursor(row: dict[str, Any]) -> str:
-    place = f"{row['assigned_at'].isoformat()} {row['task_id']}"
-    return base64.urlsafe_b64encode(place.encode()).decode()
-
-
-def _place(cursor: str) -> tuple[datetime, str]:
-    try:
-        moment, _, task = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
-        return datetime.fromisoformat(moment).astimezone(UTC), task
-    except (ValueError, OverflowError, binascii.Error) as error:
-        raise Problem(_BAD_CURSOR) from error
-
-
-def _decide_in(mode: str, tenant: str | None) -> str:
-    return TONGLU if mode == Mode.NATIVE or tenant is None else tenant
-
-
-def _task_view(row: dict[str, Any]) -> TaskView:
-    total = Money(amount=row.pop("amount"), currency=row.pop("currency"))
-    decide_in = _decide_in(row.pop("mode"), row.pop("tenant"))
-    return TaskView(total=total, decide_in=decide_in, **row)
-
-
-def _step_view(task: Task) -> StepView:
-    view = StepView(
-        task_id=task.task_id,
-        step=task.step,
-        name=task.name,
-        assignee_id=task.found.approver_id,
-        rule=task.found.rule,
-        status=task.status,
-        assigned_at=task.assigned_at,
-    )
-    if (verdict := task.verdict) is None:
-        return view
-    decided = {
-        "decision": verdict.decision,
-        "decided_by": verdict.by,
-        "via": verdict.via,
-        "opinion": verdict.opinion,
-        "decided_at": verdict.decided_at,
-    }
-    return view.model_copy(update=decided)
-
-
-def _approval_view(found: Approval) -> ApprovalView:
-    return ApprovalView(
-        document_id=found.document_id,
-        revision=found.revision,
-        definition=found.definition,
-        mode=found.mode,
-        tenant=found.tenant,
-        status=found.status,
-        title=found.title,
-        total=found.total,
-        details=list(found.details),
-        submitter_id=found.submitter_id,
-        content_hash=found.content_hash,
-        route=[
-            PlannedView(
-                step=one.step,
-                name=one.name,
-                approver_id=one.found.approver_id,
-                rule=one.found.rule,
-            )
-            for one in found.route
-        ],
-        tasks=[_step_view(task) for task in found.tasks],
-    )
+    return ApprovalView.model_validate(found)

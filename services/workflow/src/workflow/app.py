@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from chassis import Database, Service
-from chassis.service import Loop
+from chassis import Database
+from chassis.service import Loop, Service
 
 from workflow import handlers
 from workflow.api import REFUSALS, router
 from workflow.consumer import SUBSCRIPTIONS
-from workflow.domain.definition import Definition, check_one_per_kind, parse_definition
+from workflow.domain import Definition, DefinitionInvalid, parse_definition
 from workflow.settings import Settings
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
@@ -33,14 +33,21 @@ def read_definitions(folder: Path) -> list[Definition]:
     """Every *.yaml file of the folder.
 
     Raises:
-        DefinitionInvalid: a file breaks a rule, two are for one kind, or there is none.
+        DefinitionInvalid: a file breaks a rule, or there is none at all.
     """
-    found = {
-        file.name: parse_definition(file.name, file.read_text(encoding="utf-8"))
-        for file in sorted(folder.glob("*.yaml"))
-    }
-    check_one_per_kind(found)
-    return list(found.values())
+    found = [_read(file) for file in sorted(folder.glob("*.yaml"))]
+    if not found:
+        raise DefinitionInvalid(f"{folder}: holds no *.yaml; put one definition there")
+    return found
+
+
+def _read(file: Path) -> Definition:
+    try:
+        return parse_definition(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise DefinitionInvalid(f"{file.name}: not UTF-8; save it as UTF-8") from error
+    except DefinitionInvalid as error:
+        raise DefinitionInvalid(f"{file.name}: {error}") from error
 
 
 def _import_once(definitions: Sequence[Definition]) -> Loop:

@@ -8,7 +8,8 @@ from events.oa import OADecisionReceived, OADriftDetected, OAInstanceClosed
 from workflow import handlers
 
 SUBSCRIPTIONS = (
-    on_batch((ClaimSubmitted, ClaimWithdrawn), handlers.on_claims),
+    on(ClaimSubmitted, handlers.on_claim_submitted),
+    on(ClaimWithdrawn, handlers.on_claim_withdrawn),
     on(OADecisionReceived, handlers.on_oa_decision),
     on(OAInstanceClosed, handlers.on_oa_closed),
     on(OADriftDetected, handlers.on_oa_drift),

@@ -1,54 +1,67 @@
 """All SQL of workflow, one function per question."""
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
+from asyncpg import Record
 from chassis import Tx
 from events import DepartmentId, DocumentId, EmployeeId, Money, TaskId, TenantId
-from events.directory import DepartmentUpdated, EmployeeUpdated, EmploymentStatus
+from events.directory import (
+    DepartmentStatus,
+    DepartmentUpdated,
+    EmployeeUpdated,
+    EmploymentStatus,
+)
 from events.workflow import Decision, DocumentKind, Mode
+from pydantic import TypeAdapter
 
-from workflow.domain.approval import Approval, PlannedStep, Status, Task, TaskStatus, Verdict
-from workflow.domain.definition import ADMIN, Definition
-from workflow.domain.directory import Department, Directory, Found, Person
+from workflow.domain import (
+    ADMINISTRATOR,
+    TONGLU,
+    Approval,
+    Definition,
+    Department,
+    Directory,
+    Person,
+    PlannedStep,
+    Status,
+    Task,
+    TaskStatus,
+    Waiting,
+)
+
+_ROUTE = TypeAdapter(tuple[PlannedStep, ...])
 
 
-@dataclass(frozen=True, slots=True)
-class Viewer:
-    """Who asks. An administrator also has the tasks of every administrator."""
-
-    person: EmployeeId
-    is_admin: bool = False
-    sees_all: bool = False
+async def lock_definitions(tx: Tx) -> None:
+    """Processes that start together import one after the other; reading goes on meanwhile."""
+    await tx.execute("LOCK TABLE definition IN SHARE ROW EXCLUSIVE MODE")
 
 
-async def definition_document(tx: Tx, id_: str, version: int) -> dict[str, Any] | None:
+async def definition(tx: Tx, id_: str, version: int) -> Definition | None:
     """What was imported under this id and version."""
     found = await tx.fetchval(
         "SELECT document FROM definition WHERE id = $1 AND version = $2", id_, version
     )
-    return json.loads(found) if found is not None else None
+    return Definition.model_validate_json(found) if found is not None else None
 
 
-async def add_definition(tx: Tx, definition: Definition) -> None:
-    await tx.execute(
-        "INSERT INTO definition (id, version, document, imported_at) VALUES ($1, $2, $3, $4)"
-        " ON CONFLICT DO NOTHING",
-        *(definition.id, definition.version, definition.model_dump_json(), tx.now),
-    )
-
-
-async def definition_in_force(tx: Tx, kind: DocumentKind) -> Definition | None:
-    """What was imported last for documents of this kind."""
+async def definition_of(tx: Tx, kind: DocumentKind) -> Definition | None:
+    """The definition in force for documents of this kind: the highest version."""
     found = await tx.fetchval(
         "SELECT document FROM definition WHERE document ->> 'kind' = $1"
-        " ORDER BY imported_at DESC, version DESC LIMIT 1",
+        " ORDER BY version DESC LIMIT 1",
         kind.value,
     )
     return Definition.model_validate_json(found) if found is not None else None
+
+
+async def add_definition(tx: Tx, new: Definition) -> None:
+    await tx.execute(
+        "INSERT INTO definition (id, version, document) VALUES ($1, $2, $3)",
+        *(new.id, new.version, new.model_dump_json()),
+    )
 
 
 async def save_people(tx: Tx, people: Sequence[EmployeeUpdated]) -> None:
@@ -56,9 +69,9 @@ async def save_people(tx: Tx, people: Sequence[EmployeeUpdated]) -> None:
     latest = list({person.employee_id: person for person in people}.values())
     await tx.execute(
         "INSERT INTO employee (employee_id, department_id, manager_id, roles, is_active)"
-        " SELECT id, department, manager, ARRAY(SELECT jsonb_array_elements_text(roles)), active"
-        " FROM unnest($1::text[], $2::text[], $3::text[], $4::jsonb[], $5::bool[])"
-        "   AS n (id, department, manager, roles, active)"
+        " SELECT e, d, m, ARRAY(SELECT json_array_elements_text(r::json)), a"
+        " FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[])"
+        "   AS n (e, d, m, r, a)"
         " ON CONFLICT (employee_id) DO UPDATE SET department_id = excluded.department_id,"
         " manager_id = excluded.manager_id, roles = excluded.roles, is_active = excluded.is_active",
         [person.employee_id for person in latest],
@@ -70,7 +83,7 @@ async def save_people(tx: Tx, people: Sequence[EmployeeUpdated]) -> None:
 
 
 async def save_departments(tx: Tx, departments: Sequence[DepartmentUpdated]) -> None:
-    """Whole states; of several for one department the last counts."""
+    """Whole states; of several for one department the last counts. A closed one has no head."""
     latest = list({one.department_id: one for one in departments}.values())
     await tx.execute(
         "INSERT INTO department (department_id, parent_id, head_id)"
@@ -79,20 +92,17 @@ async def save_departments(tx: Tx, departments: Sequence[DepartmentUpdated]) -> 
         " head_id = excluded.head_id",
         [one.department_id for one in latest],
         [one.parent_id for one in latest],
-        [one.head_id for one in latest],
+        [one.head_id if one.status is DepartmentStatus.ACTIVE else None for one in latest],
     )
 
 
-# UNION, not UNION ALL: a circle in the line ends by itself.
+# UNION, not UNION ALL: a circle among departments ends by itself.
 _AROUND = """
-WITH RECURSIVE line AS (
-    SELECT employee_id, manager_id, department_id FROM employee WHERE employee_id = ANY ($1)
-    UNION
-    SELECT e.employee_id, e.manager_id, e.department_id
-      FROM employee e JOIN line ON e.employee_id = line.manager_id
+WITH RECURSIVE person AS (
+    SELECT employee_id, manager_id, department_id FROM employee WHERE employee_id = $1
 ), above AS (
-    SELECT d.department_id, d.parent_id, d.head_id FROM department d
-     WHERE d.department_id IN (SELECT department_id FROM employee WHERE employee_id = ANY ($1))
+    SELECT d.department_id, d.parent_id, d.head_id
+      FROM department d JOIN person USING (department_id)
     UNION
     SELECT d.department_id, d.parent_id, d.head_id
       FROM department d JOIN above ON d.department_id = above.parent_id
@@ -100,19 +110,18 @@ WITH RECURSIVE line AS (
 SELECT 'person' AS what, e.employee_id AS id, e.department_id AS up, e.manager_id AS by,
        e.roles, e.is_active
   FROM employee e
- WHERE e.employee_id IN (SELECT employee_id FROM line UNION SELECT head_id FROM above)
+ WHERE e.employee_id IN (SELECT employee_id FROM person UNION SELECT manager_id FROM person
+                         UNION SELECT head_id FROM above)
     OR e.roles && $2::text[]
 UNION ALL
 SELECT 'department', department_id, parent_id, head_id, NULL, NULL FROM above
 """
 
 
-async def directory_around(
-    tx: Tx, people: Sequence[EmployeeId], roles: Iterable[str] = ()
-) -> Directory:
-    """Their lines and departments up to the top; who holds these roles; the administrators."""
-    rows = await tx.fetch(_AROUND, people, [*roles, ADMIN])
-    found = {
+async def directory_around(tx: Tx, id_: EmployeeId, roles: Sequence[str]) -> Directory:
+    """A person with manager and departments up to the top, and who holds these roles."""
+    rows = await tx.fetch(_AROUND, id_, [*roles, ADMINISTRATOR])
+    people = {
         EmployeeId(row["id"]): Person(
             EmployeeId(row["id"]),
             DepartmentId(row["up"]),
@@ -128,199 +137,142 @@ async def directory_around(
         for row in rows
         if row["what"] == "department"
     }
-    return Directory(found, departments)
+    return Directory(people, departments)
 
 
-async def is_employee(tx: Tx, id_: EmployeeId) -> bool:
+async def is_here(tx: Tx, id_: EmployeeId) -> bool:
     """Whether this person is known and works here."""
     found = await tx.fetchval("SELECT is_active FROM employee WHERE employee_id = $1", id_)
     return bool(found)
 
 
-async def add_approvals(tx: Tx, approvals: Sequence[Approval]) -> None:
-    """New ones, with their tasks."""
+async def add_approval(tx: Tx, approval: Approval, now: datetime) -> None:
     await tx.execute(
         "INSERT INTO approval (document_id, revision, kind, definition, mode, tenant, submitter_id,"
-        " title, amount, currency, details, content_hash, route, status, requested_at, changed_at)"
-        " SELECT *, $15, $15 FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[],"
-        " $6::text[], $7::text[], $8::text[], $9::numeric[], $10::text[], $11::jsonb[],"
-        " $12::text[], $13::jsonb[], $14::text[])",
-        [one.document_id for one in approvals],
-        [one.revision for one in approvals],
-        [one.kind.value for one in approvals],
-        [one.definition for one in approvals],
-        [one.mode.value for one in approvals],
-        [one.tenant for one in approvals],
-        [one.submitter_id for one in approvals],
-        [one.title for one in approvals],
-        [one.total.amount for one in approvals],
-        [one.total.currency for one in approvals],
-        [json.dumps(one.details, ensure_ascii=False) for one in approvals],
-        [one.content_hash for one in approvals],
-        [json.dumps([_row(step) for step in one.route], ensure_ascii=False) for one in approvals],
-        [one.status.value for one in approvals],
-        tx.now,
+        " title, amount, currency, content_hash, route, status, requested_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+        *(approval.document_id, approval.revision, approval.kind.value, approval.definition),
+        *(approval.mode.value, approval.tenant, approval.submitter_id, approval.title),
+        *(approval.total.amount, approval.total.currency, approval.content_hash),
+        *(_ROUTE.dump_json(approval.route).decode(), approval.status.value, now),
     )
-    await _save_tasks(tx, approvals)
+    await _save_tasks(tx, approval)
 
 
 async def save_approval(tx: Tx, approval: Approval) -> None:
-    """What a move has changed; its row is locked by whoever loaded it."""
+    """Its status, its route and its tasks; a task that is not open does not change any more."""
     await tx.execute(
-        "UPDATE approval SET mode = $3, status = $4, changed_at = $5"
-        " WHERE document_id = $1 AND revision = $2",
-        *(approval.document_id, approval.revision, approval.mode.value, approval.status.value),
-        tx.now,
+        "UPDATE approval SET status = $3, route = $4 WHERE document_id = $1 AND revision = $2",
+        *(approval.document_id, approval.revision, approval.status.value),
+        _ROUTE.dump_json(approval.route).decode(),
     )
-    await _save_tasks(tx, [approval])
+    await _save_tasks(tx, approval)
 
 
-async def _save_tasks(tx: Tx, approvals: Sequence[Approval]) -> None:
-    """What was decided stays as it is, whatever comes later."""
-    pairs = [(approval, task) for approval in approvals for task in approval.tasks]
-    verdicts = [task.verdict for _, task in pairs]
+async def _save_tasks(tx: Tx, approval: Approval) -> None:
+    tasks = approval.tasks
     await tx.execute(
-        "INSERT INTO task (document_id, revision, task_id, step, name, assignee_id, rule,"
-        " for_administrator, assigned_at, status, decision, decided_by, via, opinion, decided_at)"
-        " SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::int[], $5::text[],"
-        " $6::text[], $7::text[], $8::bool[], $9::timestamptz[], $10::text[], $11::text[],"
-        " $12::text[], $13::text[], $14::text[], $15::timestamptz[])"
+        "INSERT INTO task (document_id, revision, task_id, step, name, assignee_id, native, status,"
+        " decision, decided_by, via, opinion, assigned_at, decided_at)"
+        " SELECT $1, $2, * FROM unnest($3::text[], $4::int[], $5::text[], $6::text[], $7::bool[],"
+        " $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::timestamptz[],"
+        " $14::timestamptz[])"
         " ON CONFLICT (task_id) DO UPDATE SET status = excluded.status,"
         " decision = excluded.decision, decided_by = excluded.decided_by, via = excluded.via,"
         " opinion = excluded.opinion, decided_at = excluded.decided_at"
         " WHERE task.status = 'open'",
-        [approval.document_id for approval, _ in pairs],
-        [approval.revision for approval, _ in pairs],
-        [task.task_id for _, task in pairs],
-        [task.step for _, task in pairs],
-        [task.name for _, task in pairs],
-        [task.found.approver_id for _, task in pairs],
-        [task.found.rule for _, task in pairs],
-        [task.found.for_administrator for _, task in pairs],
-        [task.assigned_at for _, task in pairs],
-        [task.status.value for _, task in pairs],
-        [verdict.decision.value if verdict else None for verdict in verdicts],
-        [verdict.by if verdict else None for verdict in verdicts],
-        [verdict.via if verdict else None for verdict in verdicts],
-        [verdict.opinion if verdict else None for verdict in verdicts],
-        [verdict.decided_at if verdict else None for verdict in verdicts],
+        *(approval.document_id, approval.revision),
+        [task.task_id for task in tasks],
+        [task.step for task in tasks],
+        [task.name for task in tasks],
+        [task.assignee_id for task in tasks],
+        [task.native for task in tasks],
+        [task.status.value for task in tasks],
+        [task.decision.value if task.decision else None for task in tasks],
+        [task.decided_by for task in tasks],
+        [task.via for task in tasks],
+        [task.opinion for task in tasks],
+        [task.assigned_at for task in tasks],
+        [task.decided_at for task in tasks],
     )
 
 
 async def approval_for_change(tx: Tx, id_: DocumentId, revision: int) -> Approval | None:
     """The approval with its tasks, its row locked until the transaction ends."""
-    rows = await tx.fetch(
+    row = await tx.fetchrow(
         "SELECT * FROM approval WHERE document_id = $1 AND revision = $2 FOR UPDATE", id_, revision
     )
-    return (await _with_tasks(tx, rows))[0] if rows else None
+    return await _approval(tx, row) if row is not None else None
 
 
-async def approval(tx: Tx, id_: DocumentId, revision: int) -> Approval | None:
-    """The approval with its tasks, to look at."""
-    rows = await tx.fetch(
-        "SELECT * FROM approval WHERE document_id = $1 AND revision = $2", id_, revision
-    )
-    return (await _with_tasks(tx, rows))[0] if rows else None
-
-
-async def open_approvals_for_change(tx: Tx, ids: Sequence[DocumentId]) -> list[Approval]:
-    """Of each of these documents the revision that is being approved, locked in one order."""
-    rows = await tx.fetch(
-        "SELECT * FROM approval WHERE document_id = ANY ($1) AND status = 'open'"
-        " ORDER BY document_id FOR UPDATE",
-        ids,
-    )
-    return await _with_tasks(tx, rows)
-
-
-async def latest_approval(tx: Tx, id_: DocumentId, viewer: Viewer) -> Approval | None:
-    """The newest revision of a document, if the viewer submitted it, is on its route, or sees all.
-
-    An administrator sees all.
-    """
-    rows = await tx.fetch(
-        "SELECT a.* FROM approval a WHERE a.document_id = $1 AND ($3 OR a.submitter_id = $2"
-        " OR a.route @> jsonb_build_array(jsonb_build_object('approver_id', $2::text))"
-        " OR EXISTS (SELECT FROM task t WHERE t.document_id = a.document_id"
-        "   AND t.revision = a.revision AND $2 IN (t.assignee_id, t.decided_by)))"
-        " ORDER BY a.revision DESC LIMIT 1",
-        *(id_, viewer.person, viewer.sees_all or viewer.is_admin),
-    )
-    return (await _with_tasks(tx, rows))[0] if rows else None
-
-
-async def stranded_tasks(tx: Tx) -> list[tuple[DocumentId, int, EmployeeId]]:
-    """Where Tonglu still asks someone who does not work here any more: document, revision, whom."""
-    rows = await tx.fetch(
-        "SELECT t.document_id, t.revision, t.assignee_id"
-        "  FROM task t JOIN approval a USING (document_id, revision)"
-        "  JOIN employee e ON e.employee_id = t.assignee_id"
-        " WHERE t.status = 'open' AND a.mode = 'native' AND NOT e.is_active ORDER BY 1, 2"
-    )
-    return [(DocumentId(row[0]), row[1], EmployeeId(row[2])) for row in rows]
-
-
-# A task is the viewer's own, or an administrator's when the viewer is one; never on a document
-# of their own.
-_IS_MINE = (
-    "(t.assignee_id = $2 OR $3 AND t.for_administrator AND EXISTS (SELECT FROM approval a"
-    " WHERE a.document_id = t.document_id AND a.revision = t.revision AND a.submitter_id <> $2))"
-)
-
-
-async def place_of_task(tx: Tx, id_: TaskId, viewer: Viewer) -> tuple[DocumentId, int] | None:
-    """The approval that a task belongs to, if the task is or was the viewer's."""
+async def open_approval_for_change(tx: Tx, id_: DocumentId) -> Approval | None:
+    """The revision of this document that is being approved, locked."""
     row = await tx.fetchrow(
-        f"SELECT document_id, revision FROM task t WHERE task_id = $1 AND {_IS_MINE}",  # noqa: S608
-        *(id_, viewer.person, viewer.is_admin),
+        "SELECT * FROM approval WHERE document_id = $1 AND status = 'open' FOR UPDATE", id_
+    )
+    return await _approval(tx, row) if row is not None else None
+
+
+async def latest_approval(tx: Tx, id_: DocumentId, reader: EmployeeId | None) -> Approval | None:
+    """The last revision's, if the reader takes part in it; `reader` None: one who sees all."""
+    row = await tx.fetchrow(
+        "SELECT * FROM approval a WHERE document_id = $1"
+        " AND revision = (SELECT max(revision) FROM approval WHERE document_id = $1)"
+        " AND ($2::text IS NULL OR submitter_id = $2"
+        "  OR EXISTS (SELECT FROM jsonb_array_elements(route) s"
+        "              WHERE s -> 'found' ->> 'approver_id' = $2)"
+        "  OR EXISTS (SELECT FROM task t WHERE t.document_id = $1 AND t.revision = a.revision"
+        "              AND t.assignee_id = $2))",
+        *(id_, reader),
+    )
+    return await _approval(tx, row) if row is not None else None
+
+
+async def places_of_leavers(tx: Tx) -> list[tuple[DocumentId, int]]:
+    """Where people who are not here any more are still asked in Tonglu."""
+    rows = await tx.fetch(
+        "SELECT DISTINCT t.document_id, t.revision"
+        " FROM task t JOIN employee e ON e.employee_id = t.assignee_id AND NOT e.is_active"
+        " WHERE t.status = 'open' AND t.native ORDER BY 1, 2"
+    )
+    return [(DocumentId(row["document_id"]), row["revision"]) for row in rows]
+
+
+async def place_of_task(tx: Tx, id_: TaskId, assignee: EmployeeId) -> tuple[DocumentId, int] | None:
+    """The approval of a task, if it is or was this person's."""
+    row = await tx.fetchrow(
+        "SELECT document_id, revision FROM task WHERE task_id = $1 AND assignee_id = $2",
+        *(id_, assignee),
     )
     return (DocumentId(row["document_id"]), row["revision"]) if row is not None else None
 
 
 _INBOX = """
-WITH mine AS (
-    (SELECT task_id FROM task
-      WHERE assignee_id = $1 AND status = 'open' AND (assigned_at, task_id) > ($3, $4)
-      ORDER BY assigned_at, task_id LIMIT $5)
-    UNION
-    (SELECT task_id FROM task JOIN approval a USING (document_id, revision)
-      WHERE $2 AND for_administrator AND task.status = 'open' AND a.submitter_id <> $1
-        AND (assigned_at, task_id) > ($3, $4)
-      ORDER BY assigned_at, task_id LIMIT $5)
-)
-SELECT t.task_id, t.document_id, t.revision, t.step, t.name AS step_name, t.rule, t.assignee_id,
-       t.assigned_at, a.title, a.amount, a.currency, a.submitter_id, a.content_hash, a.mode,
-       a.tenant
-  FROM mine JOIN task t USING (task_id) JOIN approval a USING (document_id, revision)
- ORDER BY t.assigned_at, t.task_id LIMIT $5
+SELECT t.task_id, t.document_id, t.revision, t.step, t.name AS step_name, t.assigned_at,
+       a.route -> (t.step - 1) -> 'found' ->> 'rule' AS rule, a.title, a.amount, a.currency,
+       a.submitter_id, a.content_hash, CASE WHEN t.native THEN $4 ELSE a.tenant END AS decide_in
+  FROM task t JOIN approval a USING (document_id, revision)
+ WHERE t.assignee_id = $1 AND t.status = 'open'
+   AND ($2::text IS NULL OR (t.assigned_at, t.task_id) >
+        (SELECT b.assigned_at, b.task_id FROM task b WHERE b.task_id = $2 AND b.assignee_id = $1))
+ ORDER BY t.assigned_at, t.task_id LIMIT $3
 """
 
 
-async def inbox(
-    tx: Tx, viewer: Viewer, after: tuple[datetime, str], limit: int
-) -> list[dict[str, Any]]:
+async def inbox(tx: Tx, person: EmployeeId, after: TaskId | None, limit: int) -> list[Waiting]:
     """A page of a person's open tasks with what they are about, oldest first."""
-    rows = await tx.fetch(_INBOX, viewer.person, viewer.is_admin, *after, limit)
-    return [dict(row) for row in rows]
+    return [
+        Waiting(total=Money(amount=row.pop("amount"), currency=row.pop("currency")), **row)
+        for row in map(dict, await tx.fetch(_INBOX, person, after, limit, TONGLU))
+    ]
 
 
-async def _with_tasks(tx: Tx, rows: Sequence[Any]) -> list[Approval]:
-    if not rows:
-        return []
-    found = await tx.fetch(
-        "SELECT t.* FROM task t"
-        " JOIN unnest($1::text[], $2::int[]) AS of (document_id, revision)"
-        " USING (document_id, revision) ORDER BY t.step, t.assigned_at",
-        [row["document_id"] for row in rows],
-        [row["revision"] for row in rows],
+async def _approval(tx: Tx, row: Record) -> Approval:
+    tasks = await tx.fetch(
+        "SELECT * FROM task WHERE document_id = $1 AND revision = $2"
+        " ORDER BY step, assigned_at, task_id",
+        *(row["document_id"], row["revision"]),
     )
-    tasks: dict[tuple[str, int], list[Any]] = {}
-    for task in found:
-        tasks.setdefault((task["document_id"], task["revision"]), []).append(task)
-    return [_approval(row, tasks.get((row["document_id"], row["revision"]), [])) for row in rows]
-
-
-def _approval(row: Any, tasks: Sequence[Any]) -> Approval:
     return Approval(
         document_id=DocumentId(row["document_id"]),
         revision=row["revision"],
@@ -331,46 +283,25 @@ def _approval(row: Any, tasks: Sequence[Any]) -> Approval:
         submitter_id=EmployeeId(row["submitter_id"]),
         title=row["title"],
         total=Money(amount=row["amount"], currency=row["currency"]),
-        details=tuple(json.loads(row["details"])),
         content_hash=row["content_hash"],
-        route=tuple(_planned(step) for step in json.loads(row["route"])),
-        tasks=tuple(_task(task, row["content_hash"]) for task in tasks),
+        route=_ROUTE.validate_json(row["route"]),
+        tasks=tuple(_task(task) for task in tasks),
         status=Status(row["status"]),
     )
 
 
-def _row(planned: PlannedStep) -> dict[str, Any]:
-    return {
-        "step": planned.step,
-        "name": planned.name,
-        "approver_id": planned.found.approver_id,
-        "rule": planned.found.rule,
-        "for_administrator": planned.found.for_administrator,
-    }
-
-
-def _planned(row: dict[str, Any]) -> PlannedStep:
-    found = Found(EmployeeId(row["approver_id"]), row["rule"], row["for_administrator"])
-    return PlannedStep(row["step"], row["name"], found)
-
-
-def _task(row: Any, content_hash: str) -> Task:
-    verdict = None
-    if row["decision"]:
-        verdict = Verdict(
-            Decision(row["decision"]),
-            EmployeeId(row["decided_by"]),
-            row["via"],
-            content_hash,
-            row["decided_at"],
-            row["opinion"],
-        )
+def _task(row: Record) -> Task:
     return Task(
         task_id=TaskId(row["task_id"]),
         step=row["step"],
         name=row["name"],
-        found=Found(EmployeeId(row["assignee_id"]), row["rule"], row["for_administrator"]),
+        assignee_id=EmployeeId(row["assignee_id"]),
+        native=row["native"],
         assigned_at=row["assigned_at"],
         status=TaskStatus(row["status"]),
-        verdict=verdict,
+        decision=Decision(row["decision"]) if row["decision"] else None,
+        decided_by=row["decided_by"],
+        via=row["via"],
+        opinion=row["opinion"],
+        decided_at=row["decided_at"],
     )

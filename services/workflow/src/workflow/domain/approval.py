@@ -1,5 +1,6 @@
-"""The approval of one revision of a document: its tasks, and what each move makes of it."""
+"""The approval of one revision of one document: whom it asks, and what a decision does."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -16,10 +17,10 @@ from events.workflow import (
     Outcome,
 )
 
-from workflow.domain.directory import Found
+from workflow.domain.planning import Found, PlannedStep
 
 TONGLU = "tonglu"  # the `via` of a decision that was made in our own inbox
-_OUTCOME = {
+_OUTCOME: Mapping[Decision, Outcome] = {
     Decision.APPROVE: Outcome.APPROVED,
     Decision.REJECT: Outcome.REJECTED,
     Decision.RETURN: Outcome.RETURNED,
@@ -45,17 +46,44 @@ class TaskStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedStep:
-    """One step of a route with the person who was found for it."""
+class Task:
+    """One person's turn. `native`: decided in Tonglu, though the approval may run in the OA."""
 
+    task_id: TaskId
     step: int
     name: str
-    found: Found
+    assignee_id: EmployeeId
+    native: bool
+    assigned_at: datetime
+    status: TaskStatus = TaskStatus.OPEN
+    decision: Decision | None = None
+    decided_by: EmployeeId | None = None
+    via: str | None = None
+    opinion: str | None = None
+    decided_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An open task with what it is about, why it is this person's, and where it is decided."""
+
+    task_id: TaskId
+    document_id: DocumentId
+    revision: int
+    step: int
+    step_name: str
+    rule: str
+    title: str
+    total: Money
+    submitter_id: EmployeeId
+    content_hash: ContentHash
+    assigned_at: datetime
+    decide_in: str
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A decision as it reaches us: what, by whom, in which system, on which content."""
+    """A decision as it reaches us: what, by whom, where, on which content."""
 
     decision: Decision
     by: EmployeeId
@@ -65,76 +93,52 @@ class Verdict:
     opinion: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One person's turn. `found` says whose and why; `verdict` is set once it is decided."""
-
-    task_id: TaskId
-    step: int
-    name: str
-    found: Found
-    assigned_at: datetime
-    status: TaskStatus = TaskStatus.OPEN
-    verdict: Verdict | None = None
-
-
 class TaskDecided(Exception):
-    """The task has been decided: by whom, when and in which system."""
+    """Someone has decided this task already."""
 
-    def __init__(self, verdict: Verdict) -> None:
-        super().__init__(verdict.decision.value)
-        self.decision = verdict.decision.value
-        self.decided_by = verdict.by
-        self.decided_at = verdict.decided_at.isoformat()
-        self.via = verdict.via
+    def __init__(self, task: Task) -> None:
+        super().__init__(task.task_id)
+        self.decision = str(task.decision)
+        self.decided_by = str(task.decided_by)
+        self.via = str(task.via)
+        self.decided_at = task.decided_at.isoformat() if task.decided_at else ""
 
 
 class TaskCancelled(Exception):
-    """The task was called off: the document was withdrawn, or another person was asked."""
-
-
-class ContentChanged(Exception):
-    """The decision was made on another content than the one in question."""
-
-    def __init__(self, shown: ContentHash, current: ContentHash) -> None:
-        super().__init__(shown)
-        self.shown, self.current = shown, current
+    """The task was called off, or handed to someone else."""
 
 
 class DecideInOA(Exception):
     """The approval runs in the OA, and is decided there."""
 
-    def __init__(self, tenant: TenantId | None) -> None:
+    def __init__(self, tenant: str) -> None:
         super().__init__(tenant)
         self.tenant = tenant
 
 
+class NotAsked(Exception):
+    """The decision is by someone whose turn it is not."""
+
+
+class DecisionUnknown(Exception):
+    """The decision is a word that we do not know, so never a yes."""
+
+
+class ContentChanged(Exception):
+    """The decision was made on another content than the one in question."""
+
+
 class OpinionMissing(Exception):
-    """A return or a rejection says why."""
+    """A return or a rejection in our inbox says why."""
 
-
-class OwnDocument(Exception):
-    """No one decides on a document of their own."""
-
-
-class DecisionTooEarly(Exception):
-    """The OA reports a later step before the one that is asked now."""
-
-
-class DecisionDoubtful(Exception):
-    """What the OA reports must not count before a person has looked; the message says why."""
-
-
-Moved = tuple["Approval", tuple[Event, ...]]
+    def __init__(self) -> None:
+        super().__init__()
+        self.field = "/opinion"
 
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """The approval of one revision; every move returns the new state and what has happened.
-
-    `mode` is where it is decided now: what begins in an OA is taken over by Tonglu for good when
-    the OA cannot be relied on. `tenant` keeps the OA in which it began.
-    """
+    """The approval of one revision of one document; transitions return new state and facts."""
 
     document_id: DocumentId
     revision: int
@@ -145,72 +149,71 @@ class Approval:
     submitter_id: EmployeeId
     title: str
     total: Money
-    details: tuple[str, ...]
     content_hash: ContentHash
     route: tuple[PlannedStep, ...]
     tasks: tuple[Task, ...] = ()
     status: Status = Status.OPEN
 
     @property
-    def waiting(self) -> Task | None:
-        """The task that waits for a decision; there is one as long as the approval is open."""
+    def current(self) -> Task | None:
+        """The task that waits, if any."""
         return next((task for task in self.tasks if task.status is TaskStatus.OPEN), None)
+
+    @property
+    def runs_here(self) -> bool:
+        """In our inbox: from the start, or since a task was called off. The OA may have lost it."""
+        called_off = any(task.status is TaskStatus.CANCELLED for task in self.tasks)
+        return called_off or self.mode is Mode.NATIVE
 
     def task(self, id_: TaskId) -> Task | None:
         return next((task for task in self.tasks if task.task_id == id_), None)
 
-    def after(self, step: int) -> PlannedStep | None:
-        """The planned step that follows this one."""
-        return next((planned for planned in self.route if planned.step > step), None)
+    def after(self, task: Task) -> PlannedStep | None:
+        """The step that follows when this task is approved."""
+        return next((planned for planned in self.route if planned.step > task.step), None)
 
-    def check_native(self, task: Task, verdict: Verdict) -> None:
-        """Whether a decision in our own inbox counts.
+    def rerouted(self, step: int, found: Found) -> "Approval":
+        """The route with another person in one step."""
+        route = tuple(
+            replace(planned, found=found) if planned.step == step else planned
+            for planned in self.route
+        )
+        return replace(self, route=route)
 
-        Raises:
-            TaskDecided, TaskCancelled, DecideInOA, OwnDocument, ContentChanged, OpinionMissing.
-        """
-        if task.verdict is not None:
-            raise TaskDecided(task.verdict)
-        if task.status is not TaskStatus.OPEN:
-            raise TaskCancelled
-        if self.mode is not Mode.NATIVE:
-            raise DecideInOA(self.tenant)
-        if verdict.by == self.submitter_id:
-            raise OwnDocument
-        if verdict.content_hash != self.content_hash:
-            raise ContentChanged(verdict.content_hash, self.content_hash)
-        if verdict.decision is not Decision.APPROVE and not verdict.opinion:
-            raise OpinionMissing
-
-    def check_from_oa(self, step: int, verdict: Verdict, *, is_employee: bool) -> Task | None:
-        """The task that a decision of the OA counts for; None when it comes late or again.
-
-        `is_employee`: whether who decided works here; the OA may have asked someone else.
-
-        Raises:
-            DecisionTooEarly, DecisionDoubtful: it does not count, and why.
-        """
-        task = self.waiting
-        if task is None or self.mode is not Mode.DELEGATED or step < task.step:
-            return None
-        if step > task.step:
-            raise DecisionTooEarly(f"step {step} was decided in the OA before step {task.step}")
-        if verdict.decision not in _OUTCOME:
-            raise DecisionDoubtful("the OA reports a decision that we do not know")
-        if verdict.by == self.submitter_id:
-            raise DecisionDoubtful("the submitter decided in the OA")
-        if verdict.by != task.found.approver_id and not is_employee:
-            raise DecisionDoubtful(f"{verdict.by} decided in the OA and is no employee")
-        if verdict.content_hash != self.content_hash:
-            raise DecisionDoubtful("the OA showed another content")
-        return task
+    def asked(self, step: int, now: datetime) -> tuple["Approval", tuple[Event, ...]]:
+        """It is the turn of whom the route names for this step."""
+        planned = self.route[step - 1]
+        turn = sum(task.step == step for task in self.tasks) + 1
+        task = Task(
+            task_id=TaskId(f"{self.document_id}.{self.revision}.{step}.{turn}"),
+            step=step,
+            name=planned.name,
+            assignee_id=planned.found.approver_id,
+            native=self.runs_here,
+            assigned_at=now,
+        )
+        fact = ApprovalTaskAssigned(
+            document_id=self.document_id,
+            revision=self.revision,
+            task_id=task.task_id,
+            step=step,
+            step_name=task.name,
+            assignee_id=task.assignee_id,
+            assigned_at=now,
+        )
+        return replace(self, tasks=(*self.tasks, task)), (fact,)
 
     def decided(
-        self, task: Task, verdict: Verdict, now: datetime, ask: Found | None = None
-    ) -> Moved:
-        """A checked decision counts. `ask` is who is asked next, the planned approver if None."""
-        done = replace(task, status=TaskStatus.DECIDED, verdict=verdict)
-        tasks = tuple(done if one.task_id == task.task_id else one for one in self.tasks)
+        self, task: Task, verdict: Verdict, now: datetime
+    ) -> tuple["Approval", tuple[Event, ...]]:
+        """The first valid decision on a task counts: ask on, or end.
+
+        Raises:
+            TaskDecided, TaskCancelled, DecideInOA, NotAsked, DecisionUnknown, ContentChanged,
+            OpinionMissing: it does not count, and why.
+        """
+        self._refuse(task, verdict)
+        done = self._with(_done(task, verdict))
         said = ApprovalTaskDecided(
             document_id=self.document_id,
             revision=self.revision,
@@ -223,66 +226,71 @@ class Approval:
             opinion=verdict.opinion,
             decided_at=verdict.decided_at,
         )
-        left, following = replace(self, tasks=tasks), self.after(task.step)
+        following = self.after(task)
         if verdict.decision is Decision.APPROVE and following is not None:
-            after, more = left.asked(following, ask or following.found, now)
-        else:
-            after, more = left.ended(_OUTCOME[verdict.decision], verdict.decided_at)
-        return after, (said, *more)
+            after, facts = done.asked(following.step, now)
+            return after, (said, *facts)
+        outcome = _OUTCOME[verdict.decision]
+        return replace(done, status=Status(outcome)), (said, self._ended(outcome, verdict))
 
-    def asked(self, planned: PlannedStep, found: Found, now: datetime) -> Moved:
-        """It is this person's turn."""
-        turn = sum(task.step == planned.step for task in self.tasks) + 1
-        task_id = TaskId(f"{self.document_id}.{self.revision}.{planned.step}.{turn}")
-        task = Task(task_id, planned.step, planned.name, found, now)
-        fact = ApprovalTaskAssigned(
-            document_id=self.document_id,
-            revision=self.revision,
-            task_id=task_id,
-            step=planned.step,
-            step_name=planned.name,
-            assignee_id=found.approver_id,
-            assigned_at=now,
+    def handed_to(self, found: Found, now: datetime) -> tuple["Approval", tuple[Event, ...]]:
+        """The open task is called off, and its step asked of another person, in our inbox."""
+        task = self.current
+        if task is None:
+            return self, ()
+        called_off = self._with(replace(task, status=TaskStatus.CANCELLED))
+        return called_off.rerouted(task.step, found).asked(task.step, now)
+
+    def cancelled(self, now: datetime) -> tuple["Approval", tuple[Event, ...]]:
+        """Its document was withdrawn, or handed in anew. An ended approval stays as it is."""
+        task = self.current
+        if task is None:
+            return self, ()
+        called_off = self._with(replace(task, status=TaskStatus.CANCELLED))
+        fact = ApprovalCancelled(
+            document_id=self.document_id, revision=self.revision, cancelled_at=now
         )
-        return replace(self, tasks=(*self.tasks, task)), (fact,)
+        return replace(called_off, status=Status.CANCELLED), (fact,)
 
-    def ended(self, outcome: Outcome, now: datetime) -> Moved:
-        """No one is asked any more."""
-        fact = ApprovalDecided(
+    def _refuse(self, task: Task, verdict: Verdict) -> None:
+        if task.status is TaskStatus.DECIDED:
+            raise TaskDecided(task)
+        if task.status is TaskStatus.CANCELLED:
+            raise TaskCancelled
+        if verdict.via == TONGLU and not task.native:
+            raise DecideInOA(str(self.tenant))
+        if verdict.by != task.assignee_id:
+            raise NotAsked(f"decided by {verdict.by}, who was not asked")
+        if verdict.decision not in _OUTCOME:
+            raise DecisionUnknown("the decision is a word that we do not know")
+        if verdict.content_hash != self.content_hash:
+            raise ContentChanged("decided on another content")
+        is_yes = verdict.decision is Decision.APPROVE
+        if verdict.via == TONGLU and not is_yes and not verdict.opinion:
+            raise OpinionMissing
+
+    def _with(self, changed: Task) -> "Approval":
+        tasks = tuple(changed if task.task_id == changed.task_id else task for task in self.tasks)
+        return replace(self, tasks=tasks)
+
+    def _ended(self, outcome: Outcome, verdict: Verdict) -> ApprovalDecided:
+        return ApprovalDecided(
             document_id=self.document_id,
             document_kind=self.kind,
             revision=self.revision,
             outcome=outcome,
             content_hash=self.content_hash,
-            decided_at=now,
+            decided_at=verdict.decided_at,
         )
-        return replace(self, tasks=self._called_off(), status=Status(outcome.value)), (fact,)
 
-    def handed_to(self, found: Found, now: datetime) -> Moved:
-        """The waiting task is called off, and its step asked of another person."""
-        task = self.waiting
-        if task is None:
-            return self, ()
-        planned = PlannedStep(task.step, task.name, found)
-        return replace(self, tasks=self._called_off()).asked(planned, found, now)
 
-    def taken_over(self, found: Found, now: datetime) -> Moved:
-        """The OA cannot be relied on: an administrator is asked, and Tonglu decides the rest."""
-        if self.mode is not Mode.DELEGATED:
-            return self, ()
-        return replace(self, mode=Mode.NATIVE).handed_to(found, now)
-
-    def cancelled(self, now: datetime) -> Moved:
-        """Its document was withdrawn, or handed in anew. An ended approval stays as it is."""
-        if self.status is not Status.OPEN:
-            return self, ()
-        fact = ApprovalCancelled(
-            document_id=self.document_id, revision=self.revision, cancelled_at=now
-        )
-        return replace(self, tasks=self._called_off(), status=Status.CANCELLED), (fact,)
-
-    def _called_off(self) -> tuple[Task, ...]:
-        return tuple(
-            replace(task, status=TaskStatus.CANCELLED) if task.status is TaskStatus.OPEN else task
-            for task in self.tasks
-        )
+def _done(task: Task, verdict: Verdict) -> Task:
+    return replace(
+        task,
+        status=TaskStatus.DECIDED,
+        decision=verdict.decision,
+        decided_by=verdict.by,
+        via=verdict.via,
+        opinion=verdict.opinion,
+        decided_at=verdict.decided_at,
+    )

@@ -1,30 +1,12 @@
-"""Approval definitions: how documents of one kind are approved, written as YAML by a company."""
+"""How documents of one kind are approved: steps as data, written by the company."""
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Literal, Self
 
 import yaml
 from events import TenantId
 from events.workflow import DocumentKind, Mode
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
-
-ADMIN = "admin"  # the role of the people who sort out what has no approver
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
-_WAYS_OUT = {
-    "missing": "add it",
-    "extra_forbidden": "no such field: remove it or correct its spelling",
-}
-
-
-class DefinitionInvalid(ValueError):
-    """A definition breaks a rule; the message names the file, each field and the way out."""
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 
 class Rule(StrEnum):
@@ -41,41 +23,41 @@ class Approver(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rule: Rule
-    role: Name | None = None
+    role: str | None = Field(None, min_length=1, max_length=64)
 
     @model_validator(mode="after")
     def _role_belongs_to_its_rule(self) -> Self:
         if (self.rule is Rule.ROLE) != (self.role is not None):
-            raise ValueError("name a role with the rule `role`, and only then")
+            raise ValueError("role: name one with rule `role`, and only then")
         return self
 
 
 class Step(BaseModel):
-    """One step of a definition; the name is what approvers read."""
+    """One step of a definition."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Name
+    name: str = Field(min_length=1, max_length=64)
     approver: Approver
 
 
-class Title(BaseModel):
-    """The name of a definition in both languages."""
+class Label(BaseModel):
+    """What people call it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    zh: Name
-    en: Name
+    zh: str = Field(min_length=1, max_length=100)
+    en: str = Field(min_length=1, max_length=100)
 
 
 class Definition(BaseModel):
-    """How documents of one kind are approved. A version never changes; a new one follows it."""
+    """How documents of one kind are approved; a running approval keeps its version."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str = Field(pattern=r"^[a-z][a-z0-9-]{0,40}$")
-    version: int = Field(ge=1)
-    name: Title
+    version: int = Field(ge=1, le=1_000_000)
+    name: Label
     kind: Literal[DocumentKind.CLAIM]
     mode: Literal[Mode.NATIVE, Mode.DELEGATED]
     tenant: TenantId | None = Field(None, min_length=1, max_length=64)
@@ -84,54 +66,40 @@ class Definition(BaseModel):
     @model_validator(mode="after")
     def _tenant_belongs_to_delegated(self) -> Self:
         if (self.mode is Mode.DELEGATED) != (self.tenant is not None):
-            raise ValueError("name the OA as `tenant` with mode `delegated`, and only then")
+            raise ValueError("tenant: name the OA with mode `delegated`, and only then")
         return self
 
     @property
     def label(self) -> str:
-        """Id and version, as in `travel-claim@1`."""
         return f"{self.id}@{self.version}"
 
     @property
-    def roles(self) -> set[str]:
+    def roles(self) -> list[str]:
         """The duties that its steps name."""
-        return {step.approver.role for step in self.steps if step.approver.role is not None}
+        return [step.approver.role for step in self.steps if step.approver.role is not None]
 
 
-def parse_definition(file: str, text: str) -> Definition:
-    """The definition in a YAML text; `file` is its name, for the message.
+class DefinitionInvalid(ValueError):
+    """A definition breaks a rule; the message names each field and its rule."""
+
+
+class DefinitionChanged(ValueError):
+    """A definition contradicts one that was imported before it."""
+
+
+def parse_definition(text: str) -> Definition:
+    """Read one definition, written in YAML.
 
     Raises:
-        DefinitionInvalid: not YAML, or a rule is broken.
+        DefinitionInvalid: it breaks a rule.
     """
     try:
         return Definition.model_validate(yaml.safe_load(text))
     except yaml.YAMLError as error:
-        raise DefinitionInvalid(f"{file}: not YAML, correct it: {error}") from error
+        raise DefinitionInvalid(f"not YAML: {error}") from error
     except ValidationError as error:
-        broken = "; ".join(_field_error(one) for one in error.errors(include_url=False))
-        raise DefinitionInvalid(f"{file}: {broken}") from error
-
-
-def check_one_per_kind(definitions: dict[str, Definition]) -> None:
-    """A kind of document has one definition in force.
-
-    Raises:
-        DefinitionInvalid: none at all, or two files for one kind.
-    """
-    files: dict[DocumentKind, str] = {}
-    for file, definition in definitions.items():
-        if definition.kind in files:
-            other = files[definition.kind]
-            raise DefinitionInvalid(
-                f"{file}: kind: {other} is for {definition.kind.value!r} too; keep one of them"
-            )
-        files[definition.kind] = file
-    if not files:
-        raise DefinitionInvalid("no *.yaml in the folder of definitions: put one there")
-
-
-def _field_error(error: Any) -> str:
-    field = ".".join(str(part) for part in error["loc"]) or "definition"
-    said = error["msg"].removeprefix("Value error, ")
-    return f"{field}: {_WAYS_OUT.get(error['type'], said)}"
+        said = (
+            f"{'.'.join(map(str, one['loc'])) or 'definition'}: {one['msg']}"
+            for one in error.errors()
+        )
+        raise DefinitionInvalid("; ".join(said)) from error

@@ -1,22 +1,93 @@
-"""From a claim that was handed in to its whole route and the first question."""
+"""Who must decide, in which order, and why it is this person."""
 
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from events import DocumentId, Event
-from events.claims import ClaimSubmitted
-from events.workflow import ApprovalRequested, DocumentKind, Mode, RouteStep
+from events import DepartmentId, EmployeeId
 
-from workflow.domain.approval import Approval, PlannedStep
-from workflow.domain.definition import Definition
-from workflow.domain.directory import Directory, Person, find_approver
+from workflow.domain.definition import Approver, Definition, Rule
 
-_MAX_DETAIL = 200
+ADMINISTRATOR = "admin"  # the role of those who sort out what has no approver
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What the planner needs to know of someone."""
+
+    employee_id: EmployeeId
+    department_id: DepartmentId
+    manager_id: EmployeeId | None
+    roles: frozenset[str]
+    is_active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Department:
+    """A department with its head and the department above it."""
+
+    department_id: DepartmentId
+    parent_id: DepartmentId | None
+    head_id: EmployeeId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """The part of the company that one route can touch."""
+
+    people: Mapping[EmployeeId, Person]
+    departments: Mapping[DepartmentId, Department]
+
+    def is_here(self, id_: EmployeeId) -> bool:
+        return id_ in self.people and self.people[id_].is_active
+
+    def holder(self, role: str, *, but: EmployeeId) -> EmployeeId | None:
+        """Who holds this duty, the same person each time; never `but`."""
+        holders = (
+            person.employee_id
+            for person in self.people.values()
+            if role in person.roles and person.is_active and person.employee_id != but
+        )
+        return min(holders, default=None)
+
+    def head_above(self, first: DepartmentId, *, but: EmployeeId) -> EmployeeId | None:
+        """The first head named on the way up, whether here or gone; None at the top."""
+        passed: set[DepartmentId] = set()
+        id_: DepartmentId | None = first
+        while id_ is not None and id_ in self.departments and id_ not in passed:
+            passed.add(id_)
+            department = self.departments[id_]
+            if department.head_id is not None and department.head_id != but:
+                return department.head_id
+            id_ = department.parent_id
+        return None
+
+
+class NoAdministrator(Exception):
+    """No one can take a step that has no approver: the directory names no administrator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The approver of a step, and the rule by which this person was found."""
+
+    approver_id: EmployeeId
+    rule: str
+    by_administrator: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """One step of a route with the person who was found for it."""
+
+    step: int
+    name: str
+    found: Found
 
 
 def plan(
     definition: Definition, submitter: Person, directory: Directory
 ) -> tuple[PlannedStep, ...]:
-    """Every step with its person, and why it is that person.
+    """Every step with its person.
 
     Raises:
         NoAdministrator: a step has no approver, and there is no administrator to take it.
@@ -27,66 +98,54 @@ def plan(
     )
 
 
-def requested(
-    definition: Definition, claim: ClaimSubmitted, route: tuple[PlannedStep, ...], now: datetime
-) -> tuple[Approval, tuple[Event, ...]]:
-    """The approval of a claim that was handed in, and the first question."""
-    # An administrator sorts out in Tonglu what the OA cannot know: such a route runs here whole.
-    is_native = definition.mode is Mode.NATIVE or any(one.found.for_administrator for one in route)
-    approval = Approval(
-        document_id=DocumentId(claim.claim_id),
-        revision=claim.revision,
-        kind=DocumentKind.CLAIM,
-        definition=definition.label,
-        mode=Mode.NATIVE if is_native else Mode.DELEGATED,
-        tenant=None if is_native else definition.tenant,
-        submitter_id=claim.employee_id,
-        title=claim.title,
-        total=claim.total,
-        details=_details(claim),
-        content_hash=claim.content_hash,
-        route=route,
-    )
-    asked, facts = approval.asked(route[0], route[0].found, now)
-    return asked, (_request(approval, now), *facts)
+def find_approver(approver: Approver, submitter: Person, directory: Directory) -> Found:
+    """Never the submitter, never someone unknown or gone: an administrator instead.
+
+    Raises:
+        NoAdministrator: it takes one, and there is none.
+    """
+    id_ = submitter.employee_id
+    match approver.rule:
+        case Rule.LINE_MANAGER:
+            rule, found = f"{approver.rule}({id_})", submitter.manager_id
+        case Rule.DEPARTMENT_HEAD:
+            rule = f"{approver.rule}({submitter.department_id})"
+            found = directory.head_above(submitter.department_id, but=id_)
+        case Rule.ROLE:
+            rule = f"{approver.rule}({approver.role})"
+            found = directory.holder(str(approver.role), but=id_)
+    return _trusted(found, rule, id_, directory)
 
 
-def _request(approval: Approval, now: datetime) -> ApprovalRequested:
-    return ApprovalRequested(
-        document_id=approval.document_id,
-        document_kind=approval.kind,
-        revision=approval.revision,
-        definition=approval.definition,
-        mode=approval.mode,
-        tenant=approval.tenant,
-        submitter_id=approval.submitter_id,
-        title=approval.title,
-        total=approval.total,
-        details=approval.details,
-        route=tuple(
-            RouteStep(
-                step=planned.step,
-                name=planned.name,
-                approver_id=planned.found.approver_id,
-                rule=planned.found.rule,
-            )
-            for planned in approval.route
-        ),
-        content_hash=approval.content_hash,
-        requested_at=now,
-    )
+def find_successor(leaver: Person, submitter_id: EmployeeId, directory: Directory) -> Found:
+    """Who takes over what a leaver was asked: the leaver's manager, on the same conditions.
+
+    Raises:
+        NoAdministrator: it takes one, and there is none.
+    """
+    rule = f"{Rule.LINE_MANAGER}({leaver.employee_id})"
+    return _trusted(leaver.manager_id, rule, submitter_id, directory)
 
 
-def _details(claim: ClaimSubmitted) -> tuple[str, ...]:
-    """One readable row a line, what breaks a rule first: what an approver must not miss."""
-    broken = {violation.line_no: violation for violation in claim.violations}
-    rows = []
-    for line in sorted(claim.lines, key=lambda line: (line.line_no not in broken, line.line_no)):
-        where = f" {line.city}" if line.city else ""
-        money = f"{line.amount.amount} {line.amount.currency}"
-        row = f"{line.category} {line.spent_on:%m-%d}{where} {money}"
-        if (violation := broken.get(line.line_no)) is not None:
-            limit = f"标准 {violation.limit.amount}，" if violation.limit else ""
-            row += f"（{violation.rule_id}：{limit}原因：{violation.reason or '—'}）"
-        rows.append(row[:_MAX_DETAIL])
-    return tuple(rows)
+def administrator(submitter_id: EmployeeId, directory: Directory, *, why: str) -> Found:
+    """Someone who sorts out what has no approver.
+
+    Raises:
+        NoAdministrator: there is none.
+    """
+    id_ = directory.holder(ADMINISTRATOR, but=submitter_id)
+    if id_ is None:
+        raise NoAdministrator
+    return Found(id_, f"administrator ({why})", by_administrator=True)
+
+
+def _trusted(
+    id_: EmployeeId | None, rule: str, submitter_id: EmployeeId, directory: Directory
+) -> Found:
+    if id_ is None:
+        return administrator(submitter_id, directory, why=f"{rule}: no one")
+    if id_ == submitter_id:
+        return administrator(submitter_id, directory, why=f"{rule}: the submitter")
+    if not directory.is_here(id_):
+        return administrator(submitter_id, directory, why=f"{rule}: {id_} is not here")
+    return Found(id_, rule)
