@@ -46,6 +46,7 @@ class Relay:
         self._name = name
         self._publisher = Publisher(kafka_bootstrap_servers, name)
         self._draining = False
+        self._is_last_look = False
         self._awake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -138,25 +139,40 @@ class Relay:
             await asyncio.gather(tidying, return_exceptions=True)
 
     async def _follow(self, session: asyncpg.Connection, reader: asyncpg.Connection) -> None:
-        """Publish page after page: the next is read and laid out while this one is on its way."""
-        pause, is_last = _BUSY_SECONDS, False
+        """Publish page after page until drained."""
+        pause = _BUSY_SECONDS
         page, prepared = await self._read(reader, await outbox.cursor(session))
-        while not (page.is_idle and is_last):
+        while not (page.is_idle and self._is_last_look):
             self._note_oldest(page)
+            if page.after.open is not None:
+                page, prepared = await self._publish_and_read(session, reader, page, prepared)
+                continue
             if page.is_idle:
                 await self._wait(pause)
                 pause = min(pause * 2, _IDLE_SECONDS)
-                is_last = self._draining
-                page, prepared = await self._read(reader, page.after)
-                continue
-            pause, is_last = _BUSY_SECONDS, self._draining
-            try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._publish(session, page, prepared))
-                    following = group.create_task(self._read(reader, page.after))
-            except ExceptionGroup as errors:
-                raise errors.exceptions[0] from errors
-            page, prepared = following.result()
+            else:
+                await self._publish(session, page, prepared)
+                pause = _BUSY_SECONDS
+            page, prepared = await self._read(reader, page.after)
+
+    async def _publish_and_read(
+        self,
+        session: asyncpg.Connection,
+        reader: asyncpg.Connection,
+        page: Page,
+        prepared: Prepared,
+    ) -> tuple[Page, Prepared]:
+        """In a backlog the next page is read and laid out while this one is on its way.
+
+        Not at its end: what is committed meanwhile would wait for a page more.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._publish(session, page, prepared))
+                following = group.create_task(self._read(reader, page.after))
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from errors
+        return following.result()
 
     async def _publish(self, session: asyncpg.Connection, page: Page, prepared: Prepared) -> None:
         await failpoint("relay.before_send")
@@ -166,6 +182,7 @@ class Relay:
 
     async def _read(self, reader: asyncpg.Connection, at: Cursor) -> tuple[Page, Prepared]:
         self._awake.clear()  # a commit from here on may be missing in the page
+        self._is_last_look = self._draining
         page = await outbox.read(reader, at)
         return page, await self._publisher.prepare(page.rows)
 
