@@ -22,7 +22,9 @@ INSTEAD = {
 
 
 def commands(readme: str) -> list[str]:
-    blocks = re.findall(r"^```sh\n(.*?)^```", (CHECKOUT / readme).read_text(), re.M | re.S)
+    blocks = re.findall(
+        r"^```sh\n(.*?)^```", (CHECKOUT / readme).read_text(), re.MULTILINE | re.DOTALL
+    )
     return [line for block in blocks for line in block.splitlines() if line]
 
 
