@@ -1,0 +1,43 @@
+"""Submits over HTTP into one process of claims, beside pgbench writing the same rows."""
+
+import statistics
+
+from drafts import CONNECTIONS, Pgbench, drafts, load, sample, submits
+from harness import Figure, interleave
+from servers import Servers
+from services import issuer, migrations, service
+
+CLAIMS = 2_000
+
+
+async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
+    dsn, database = await at.database("bench_submit", migrations("claims"))
+    other_dsn, other = await at.database("bench_pgbench", migrations("claims"))
+    latencies: list[float] = []
+    async with (
+        issuer() as tokens,
+        service(at, "claims", dsn, tokens.url, roles='["api", "loops"]') as (_, port),
+    ):
+        (first,) = await drafts(database, 1)
+        await load(port, submits(tokens, [first]))
+        pgbench = Pgbench(other_dsn, other, await sample(database, first))
+
+        async def http() -> float:
+            requests = submits(tokens, await drafts(database, CLAIMS))
+            answered = await load(port, requests)
+            latencies[:] = answered["ms"]
+            return CLAIMS / float(answered["seconds"])
+
+        rates = await interleave(
+            "submit", {"pgbench": lambda: pgbench.rate(CLAIMS), "HTTP": http}
+        )
+    await database.close()
+    await other.close()
+    cuts = statistics.quantiles(latencies, n=100)
+    return [
+        Figure(
+            "submit over HTTP", "claims/s", "pgbench, same rows", 0.30, rates["pgbench"], rates["HTTP"]
+        )
+    ], {
+        f"submit at {CONNECTIONS} connections": f"p50 {cuts[49]:.1f} ms, p99 {cuts[98]:.1f} ms"
+    }
