@@ -14,6 +14,8 @@ from aiokafka import AIOKafkaConsumer
 
 ISSUER, CLAIMS = os.environ["OIDC_ISSUER"], os.environ["CLAIMS_URL"]
 CLIENT = (os.environ["CLIENT_ID"], os.environ["CLIENT_SECRET"])
+# Final answers: this payment has failed, or another receipt has settled it.
+CLOSED = {"urn:tonglu:problem:payment-closed", "urn:tonglu:problem:already-settled"}
 ledger = sqlite3.connect(os.environ.get("LEDGER", "ledger.sqlite"))
 ledger.execute(
     "CREATE TABLE IF NOT EXISTS entry (payment_id TEXT PRIMARY KEY, payee TEXT, amount TEXT,"
@@ -44,6 +46,9 @@ async def settle(http: httpx.AsyncClient, payment: dict, receipt: str) -> None:
         json={"receipt": receipt, "amount": payment["amount"]},
         headers=bearer | {"idempotency-key": payment["payment_id"]},
     )
+    if answer.status_code == httpx.codes.CONFLICT and answer.json()["type"] in CLOSED:
+        print(f"not settled {payment['payment_id']}: {answer.json()['detail']}", flush=True)
+        return
     answer.raise_for_status()
     with ledger:
         ledger.execute("UPDATE entry SET settled = 1 WHERE receipt = ?", (receipt,))
@@ -51,7 +56,7 @@ async def settle(http: httpx.AsyncClient, payment: dict, receipt: str) -> None:
 
 
 async def pay(http: httpx.AsyncClient, payment: dict) -> None:
-    """Book, then settle until Tonglu has said yes: this event must not be left behind."""
+    """Book, then settle until Tonglu has answered: this event must not be left behind."""
     receipt = book(payment)
     while True:
         try:
