@@ -356,7 +356,11 @@ async def test_second_definition_of_a_kind_is_refused(database, do, definition) 
 async def test_processes_that_start_together_import_one_after_the_other(
     database, do, definition
 ) -> None:
-    await asyncio.gather(*(do(handlers.import_definitions, [definition()]) for _ in range(4)))
+    async with database.transaction() as tx:
+        await handlers.import_definitions(tx, [definition()])
+        late = asyncio.ensure_future(do(handlers.import_definitions, [definition()]))
+        await until_one_waits_for_a_lock(database)
+    assert await late == ()
 
 
 async def test_running_approval_keeps_its_version(database, do, submitted, definition) -> None:
