@@ -20,7 +20,7 @@ ADDRESSES = {
     "FLOWABLE_URL": "http://flowable:8080",
 }
 # What differs by the nature of the place: a port of its own, and where a folder is mounted.
-OF_THE_PLACE = {"HTTP_PORT", "DEFINITIONS_DIR", "DIRECTORY_FOLDER"}
+OF_THE_PLACE = {"CLAIM_URL", "HTTP_PORT", "DEFINITIONS_DIR", "DIRECTORY_FOLDER"}
 
 
 @pytest.fixture(scope="module")
