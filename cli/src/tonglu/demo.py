@@ -208,6 +208,8 @@ async def _watch(site: Site, road: Road, watching: asyncio.Event, *, patient: bo
         raise StoppedError(
             f"The road stopped after {last}; still missing: {', '.join(road.missing())}"
         ) from None
+    if not console.is_terminal:
+        console.print()  # the live table leaves a pipe on its last row
     seconds = (road.hops[-1].envelope.time - road.started).total_seconds()
     console.print(
         f"[green]已到账，本人已知晓 · paid, and told[/green]"
