@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 import asyncpg
 import httpx
 import pytest
-from aiokafka import ConsumerRecord
-from events import topic_specs
+from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from events import topic_specs, topics
 from local_stack.pkce import sign_in
 from local_stack.places import CHECKOUT
 from local_stack.postgres import database_dsn
@@ -35,6 +36,7 @@ EMPLOYEE, MANAGER, FINANCE, STRANGER = "E1001", "E1002", "E1003", "E1010"
 MACHINE = "tonglu-cli"
 DEADLINE = 90.0
 _TOKEN_SECONDS = 200.0
+_QUIET_SECONDS = 2.0
 # Short patience, so that a test waits for the fault and not for a timeout of production.
 _QUICK: Mapping[str, Mapping[str, str]] = {
     "oa-connector": {
@@ -269,6 +271,44 @@ class Town:
             async for batch in records(consumer, await bounds(consumer, places, Range())):
                 found += batch
         return found
+
+    async def is_quiet(self) -> None:
+        """Wait until every service has read all that it subscribes to, and nothing more comes."""
+        seen: dict[TopicPartition, int] = {}
+        since = time.monotonic()
+
+        async def quiet() -> bool:
+            nonlocal seen, since
+            ends = await self._ends()
+            if ends != seen:
+                seen, since = ends, time.monotonic()
+            if time.monotonic() - since < _QUIET_SECONDS:
+                return False
+            return not await self._unread(ends)
+
+        await eventually(quiet)
+
+    async def _ends(self) -> dict[TopicPartition, int]:
+        async with reader(self.provides["KAFKA_BOOTSTRAP_SERVERS"]) as consumer:
+            places = [one for spec in topics() for one in await partitions(consumer, spec.name)]
+            return dict(await consumer.end_offsets(places))
+
+    async def _unread(self, ends: Mapping[TopicPartition, int]) -> set[tuple[str, TopicPartition]]:
+        """The partitions in which a service has events before it."""
+        readers = {spec.name: set(spec.readers) for spec in topics()}
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.provides["KAFKA_BOOTSTRAP_SERVERS"])
+        await admin.start()
+        try:
+            return {
+                (group, place)
+                for group in topology.SERVICES
+                for done in [await admin.list_consumer_group_offsets(group)]
+                for place, end in ends.items()
+                if group in readers[place.topic]
+                and end > (done[place].offset if place in done else 0)
+            }
+        finally:
+            await admin.close()
 
     async def hops(self, claim_id: str) -> list[Hop]:
         """The events of one claim's road, as Kafka has them, by their time."""
