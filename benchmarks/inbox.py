@@ -62,7 +62,6 @@ async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
         return rate
 
     rates = await interleave("inbox", {"bare loop": bare, "consumer": chassis})
-    await database.close()
     return [
         Figure(
             "inbox consumer",
@@ -118,7 +117,7 @@ async def _chassis(database: Database, settings: ServiceSettings) -> float:
     )
     running = asyncio.create_task(consumer.run())
     while not consumer.joined:
-        await asyncio.sleep(0.001)  # noqa: ASYNC110 -- joined is a flag, not an event
+        await asyncio.sleep(0.001)
     began = time.perf_counter()
     await done.wait()
     await consumer.drain()

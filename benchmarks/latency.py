@@ -27,8 +27,7 @@ Write = Callable[[str], Awaitable[int]]  # returns the moment that counts, in ns
 
 async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
     dsn, database = await at.database("bench_writer")
-    reader_dsn, reader = await at.database("bench_reader")
-    await reader.close()
+    reader_dsn, _ = await at.database("bench_reader")
     relay = Relay(database, dsn, at.bootstrap, name="bench")
     database.on_facts = relay.wake
     producer = kafka.new_producer(at.bootstrap, client_id="bench")
@@ -56,13 +55,10 @@ async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
     await producer.stop()
     await relay.drain()
     await running
-    await database.close()
     return _figures(*measured.values()), {}
 
 
-def _figures(
-    pings: list[tuple[float, float]], handlers: list[tuple[float, float]]
-) -> list[Figure]:
+def _figures(pings: list[tuple[float, float]], handlers: list[tuple[float, float]]) -> list[Figure]:
     def figure(which: int, name: str, goal: float, at_most: float | None) -> Figure:
         return Figure(
             f"commit to handler, {name}",

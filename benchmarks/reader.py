@@ -26,12 +26,10 @@ async def handler(settings: ServiceSettings, group: str, mark: Mark, end: asynci
         mark(event.claim_id)
 
     database = await Database.connect(settings.postgres_dsn.get_secret_value())
-    consumer = Consumer(
-        database, settings, group=group, subscriptions=[on(ClaimWithdrawn, handle)]
-    )
+    consumer = Consumer(database, settings, group=group, subscriptions=[on(ClaimWithdrawn, handle)])
     running = asyncio.create_task(consumer.run())
     while not consumer.joined:
-        await asyncio.sleep(0.01)  # noqa: ASYNC110 -- joined is a flag, not an event
+        await asyncio.sleep(0.01)
     print("ready", flush=True)
     await end.wait()
     await consumer.drain()

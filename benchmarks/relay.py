@@ -26,8 +26,7 @@ _PLACE = CACHE / "bench-faststream"
 
 async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
     dsn, database = await at.database("bench_relay")
-    other_dsn, other = await at.database("bench_faststream")
-    await other.close()
+    other_dsn, _ = await at.database("bench_faststream")
     records = [record(submitted(key(n % KEYS)), n // KEYS + 1) for n in range(EVENTS)]
     python = await asyncio.to_thread(_faststream)
 
@@ -46,7 +45,7 @@ async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
         relay = Relay(database, dsn, at.bootstrap, name="bench")
         running = asyncio.create_task(relay.run())
         while not relay.leading:
-            await asyncio.sleep(0.001)  # noqa: ASYNC110 -- leading is a flag, not an event
+            await asyncio.sleep(0.001)
         began = time.perf_counter()
         await relay.drain()
         seconds = time.perf_counter() - began
@@ -59,7 +58,6 @@ async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
     rates = await interleave(
         "relay", {"raw batches": produce, "relay": drain, "faststream-outbox": faststream}
     )
-    await database.close()
     mine, theirs = rates["relay"], rates["faststream-outbox"]
     return [
         Figure("relay drain", "events/s", "raw batch produce", 0.40, rates["raw batches"], mine),
@@ -83,9 +81,7 @@ def _faststream() -> Path:
     return python
 
 
-async def _drain_faststream(
-    python: Path, dsn: str, bootstrap: str, records: list[Record]
-) -> float:
+async def _drain_faststream(python: Path, dsn: str, bootstrap: str, records: list[Record]) -> float:
     program = await asyncio.create_subprocess_exec(
         *(python, _RECIPE / "drain.py", dsn, bootstrap, CLAIM.name),
         stdin=subprocess.PIPE,

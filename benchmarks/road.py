@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer
@@ -21,16 +20,15 @@ from drafts import CONNECTIONS, EMPLOYEE, Pgbench, drafts, load, sample, submits
 from events.claims import CLAIM, PaymentRequested
 from harness import Figure, interleave
 from load import Connection, connect, request
+from processes import issuer, migrations, service
 from servers import FOLDER, Servers
-from services import issuer, migrations, service
 
 CLAIMS = 300
 MANAGER = "M1"
 _DEFINITION = """
 id: bench
 version: 1
-name: 压测
-name_en: Benchmark
+name: {zh: 压测, en: Benchmark}
 kind: claim
 mode: native
 steps:
@@ -54,9 +52,10 @@ async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
     async with (
         issuer() as tokens,
         service(at, "claims", dsn, tokens.url) as (claims, claims_port),
-        service(
-            at, "workflow", workflow_dsn, tokens.url, definitions_dir=str(definitions)
-        ) as (approvals, workflow_port),
+        service(at, "workflow", workflow_dsn, tokens.url, definitions_dir=str(definitions)) as (
+            approvals,
+            workflow_port,
+        ),
         _payments(at, dsn) as payments,
     ):
         road = _Road(database, tokens, (claims_port, workflow_port), payments)
@@ -69,8 +68,6 @@ async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
             f"memory of {name} after {CLAIMS * 6:,} claims": f"{one.memory_bytes() / 2**20:.0f} MiB"
             for name, one in (("claims", claims), ("workflow", approvals))
         }
-    for one in (database, workflow, other):
-        await one.close()
     return [
         Figure(
             "whole road over HTTP",

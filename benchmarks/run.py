@@ -23,6 +23,7 @@ async def main(names: list[str]) -> None:
     async with servers() as at:
         for name in names:
             console.rule(name)
+            await at.empty_topics()
             part = importlib.import_module(name)
             more, said = await part.measure(at)
             figures += more

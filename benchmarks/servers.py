@@ -3,10 +3,11 @@
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import asyncpg
+from aiokafka.admin import AIOKafkaAdminClient
 from chassis.db import Database
 from chassis.migrate import CHASSIS, migrate
 from events import topics
@@ -17,6 +18,7 @@ from local_stack.stack import Stack
 
 FOLDER = CACHE / "bench"
 PARTITIONS = 6
+_TOPICS = tuple(Topic(topic.name, PARTITIONS) for topic in topics())
 # A checkpoint in the middle of a round would meet only one of the two.
 _SETTINGS = {"max_wal_size": "4GB", "checkpoint_timeout": "30min"}
 
@@ -27,31 +29,44 @@ class Servers:
 
     bootstrap: str
     admin_dsn: str
-    stack: Stack
+    _opened: list[Database] = field(default_factory=list)
 
-    async def database(self, name: str, *more: Path, size: int = 10) -> tuple[str, Database]:
-        """A fresh migrated database."""
+    async def database(self, name: str, *more: Path) -> tuple[str, Database]:
+        """A fresh migrated database, open until the end of the run."""
         await postgres.drop_database(self.admin_dsn, name)
         dsn = await postgres.create_database(self.admin_dsn, name)
         await migrate(dsn, [CHASSIS, *more])
-        return dsn, await Database.connect(dsn, size=size)
+        database = await Database.connect(dsn)
+        self._opened.append(database)
+        return dsn, database
 
-    async def topic(self, name: str) -> None:
-        """A topic of one benchmark, beside those of the contracts, which exist."""
-        await kafka.create_topics(self.bootstrap, [Topic(name, PARTITIONS)])
+    def close(self) -> None:
+        for database in self._opened:
+            database.pool.terminate()
+
+    async def empty_topics(self) -> None:
+        """Make every topic of the contracts anew, so that no part reads what another has left."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+        await admin.start()
+        await admin.delete_topics([topic.name for topic in _TOPICS])
+        await admin.close()
+        await kafka.create_topics(self.bootstrap, _TOPICS)
 
 
 @asynccontextmanager
 async def servers() -> AsyncIterator[Servers]:
-    """Start both, with every topic of the contracts, and stop them in the end."""
+    """Start both, and stop them in the end."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     java = ("-Xms256m", "-Xmx768m", "-XX:+UseG1GC")
-    contracts = tuple(Topic(topic.name, PARTITIONS) for topic in topics())
-    stack = Stack(FOLDER, Options(kafka_java=java, topics=contracts))
+    stack = Stack(FOLDER, Options(kafka_java=java, topics=_TOPICS))
     try:
         found = await stack.up(["postgres", "kafka"], elsewhere={})
         await _set(found["POSTGRES_DSN"])
-        yield Servers(found["KAFKA_BOOTSTRAP_SERVERS"], found["POSTGRES_DSN"], stack)
+        at = Servers(found["KAFKA_BOOTSTRAP_SERVERS"], found["POSTGRES_DSN"])
+        try:
+            yield at
+        finally:
+            at.close()
     finally:
         await stack.down()
         shutil.rmtree(FOLDER, ignore_errors=True)

@@ -4,8 +4,8 @@ import statistics
 
 from drafts import CONNECTIONS, Pgbench, drafts, load, sample, submits
 from harness import Figure, interleave
+from processes import issuer, migrations, service
 from servers import Servers
-from services import issuer, migrations, service
 
 CLAIMS = 2_000
 
@@ -28,16 +28,15 @@ async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
             latencies[:] = answered["ms"]
             return CLAIMS / float(answered["seconds"])
 
-        rates = await interleave(
-            "submit", {"pgbench": lambda: pgbench.rate(CLAIMS), "HTTP": http}
-        )
-    await database.close()
-    await other.close()
+        rates = await interleave("submit", {"pgbench": lambda: pgbench.rate(CLAIMS), "HTTP": http})
     cuts = statistics.quantiles(latencies, n=100)
     return [
         Figure(
-            "submit over HTTP", "claims/s", "pgbench, same rows", 0.30, rates["pgbench"], rates["HTTP"]
+            "submit over HTTP",
+            "claims/s",
+            "pgbench, same rows",
+            0.30,
+            rates["pgbench"],
+            rates["HTTP"],
         )
-    ], {
-        f"submit at {CONNECTIONS} connections": f"p50 {cuts[49]:.1f} ms, p99 {cuts[98]:.1f} ms"
-    }
+    ], {f"submit at {CONNECTIONS} connections": f"p50 {cuts[49]:.1f} ms, p99 {cuts[98]:.1f} ms"}

@@ -21,7 +21,9 @@ QUEUE = "bench"
 
 
 async def drain(dsn: str, bootstrap: str, topic: str, rows: list[dict]) -> float:
-    engine = create_async_engine(dsn.replace("postgresql://", "postgresql+asyncpg://"), pool_size=70)
+    engine = create_async_engine(
+        dsn.replace("postgresql://", "postgresql+asyncpg://"), pool_size=70
+    )
     metadata = MetaData()
     table = make_outbox_table(metadata, table_name="faststream_rows")
     async with engine.begin() as connection:
