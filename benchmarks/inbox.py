@@ -35,7 +35,8 @@ from servers import Servers
 EVENTS = 30_000
 KEYS = 3_000
 _EFFECT = """
-INSERT INTO effect (event_id, claim_id, type) SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[])
+INSERT INTO effect (event_id, claim_id, type)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[])
 """
 _TABLE = "CREATE TABLE effect (event_id uuid PRIMARY KEY, claim_id text, type text)"
 _EMPTY = "TRUNCATE inbox, inbox_position, effect, outbox, outbox_head"

@@ -40,7 +40,8 @@ CRIMES = {
         ["mypy", "--config-file", ROOT / "pyproject.toml"],
         "crime.py",
         (
-            "from chassis import Tx, on\nfrom events.claims import ClaimApproved, ClaimRejected\n\n\n"
+            "from chassis import Tx, on\n"
+            "from events.claims import ClaimApproved, ClaimRejected\n\n\n"
             "async def handler(tx: Tx, event: ClaimApproved) -> None: ...\n\n\n"
             "line = on(ClaimRejected, handler)\n"
         ),
