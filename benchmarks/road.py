@@ -6,7 +6,6 @@ Two services as real processes with all their parts; beside it the submits of pg
 import asyncio
 import json
 import time
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
@@ -19,12 +18,13 @@ from chassis.testing import Issuer
 from drafts import CONNECTIONS, EMPLOYEE, Pgbench, drafts, load, sample, submits
 from events.claims import CLAIM, PaymentRequested
 from harness import Figure, interleave
-from load import Connection, connect, request
+from load import ask_all, connect, request
 from processes import issuer, migrations, service
 from servers import FOLDER, Servers
 
 CLAIMS = 300
 MANAGER = "M1"
+_LOOK_SECONDS = 0.02
 _DEFINITION = """
 id: bench
 version: 1
@@ -59,7 +59,7 @@ async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
         _payments(at, dsn) as payments,
     ):
         road = _Road(database, tokens, (claims_port, workflow_port), payments)
-        (first,) = await road.drive(1)
+        (first,), _ = await road.drive(1)
         pgbench = Pgbench(other_dsn, other, await sample(database, first))
         rates = await interleave(
             "road", {"pgbench": lambda: pgbench.rate(CLAIMS * 5), "road": road.rate}
@@ -94,20 +94,17 @@ class _Road:
         self._payments = payments
 
     async def rate(self) -> float:
-        began = await self.drive(CLAIMS)
-        return len(began) / self.seconds
+        _, seconds = await self.drive(CLAIMS)
+        return CLAIMS / seconds
 
-    seconds: float = 0.0
-
-    async def drive(self, count: int) -> list[str]:
-        """So many claims from their submit to the request of their payment."""
+    async def drive(self, count: int) -> tuple[list[str], float]:
+        """So many claims, and the seconds from the first submit to the last payment asked for."""
         ids = await drafts(self._database, count)
         approving = asyncio.create_task(self._approve(count))
         paying = asyncio.create_task(self._last_payment(set(ids)))
         submitted = await load(self._claims_port, submits(self._tokens, ids))
         await approving
-        self.seconds = (await paying - submitted["began"]) / 1e9
-        return ids
+        return ids, (await paying - submitted["began"]) / 1e9
 
     async def _last_payment(self, waiting: set[str]) -> int:
         async with asyncio.timeout(120):
@@ -121,24 +118,15 @@ class _Road:
     async def _approve(self, count: int) -> None:
         """Look into the inbox and approve what is there, until as many are approved."""
         token = self._tokens.token(MANAGER, "approver", exp=4_000_000_000)
-        connections = [await connect(self._workflow_port) for _ in range(CONNECTIONS)]
-        done = 0
+        inbox, done = await connect(self._workflow_port), 0
         while done < count:
-            page = await connections[0].ask(request("GET", "/api/tasks?limit=200", token))
-            todo = deque(_approval(task, token) for task in json.loads(page)["items"])
+            page = await inbox.ask(request("GET", "/api/tasks?limit=200", token))
+            todo = [_approval(task, token) for task in json.loads(page)["items"]]
+            await ask_all(self._workflow_port, min(CONNECTIONS, len(todo)), todo)
             done += len(todo)
-            async with asyncio.TaskGroup() as group:
-                for connection in connections:
-                    group.create_task(_work(connection, todo))
             if not todo:
-                await asyncio.sleep(0.005)
-        for connection in connections:
-            connection.close()
-
-
-async def _work(connection: Connection, todo: deque[bytes]) -> None:
-    while todo:
-        await connection.ask(todo.popleft())
+                await asyncio.sleep(_LOOK_SECONDS)
+        inbox.close()
 
 
 def _approval(task: dict[str, str], token: str) -> bytes:
