@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from local_stack.places import CACHE, CHECKOUT
 
-pytestmark = [pytest.mark.xdist_group("town"), pytest.mark.timeout(420)]
+pytestmark = pytest.mark.timeout(420)
 
 READMES = ("README.md", "README.zh-CN.md")
 TONGLU = Path(sys.executable).parent
@@ -59,6 +59,7 @@ async def test_command_works_on_a_running_tonglu(command: str, town) -> None:
     assert said.stdout
 
 
+@pytest.mark.xdist_group("town")  # one whole Tonglu at a time
 @pytest.mark.parametrize("command", [c for c in commands(READMES[0]) if c.startswith("make")])
 def test_front_door_opens(command: str) -> None:
     stack = f"test-demo-{uuid.uuid4().hex[:8]}"
