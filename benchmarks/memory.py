@@ -30,7 +30,7 @@ async def measure(at: Servers) -> tuple[list, dict[str, str]]:
     async with issuer() as tokens:
         for name, settings in SETTINGS.items():
             database_name = f"bench_memory_{name.replace('-', '_')}"
-            dsn, database = await at.database(database_name, migrations(name))
+            dsn, _ = await at.database(database_name, migrations(name))
             async with service(at, name, dsn, tokens.url, **settings) as (running, _):
                 found[f"memory of {name} at rest"] = f"{running.memory_bytes() / 2**20:.0f} MiB"
     for name, megabytes in found.items():

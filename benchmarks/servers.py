@@ -44,6 +44,10 @@ class Servers:
         for database in self._opened:
             database.pool.terminate()
 
+    async def topic(self, name: str) -> None:
+        """A topic of one benchmark, beside those of the contracts."""
+        await kafka.create_topics(self.bootstrap, [Topic(name, PARTITIONS)])
+
     async def empty_topics(self) -> None:
         """Make every topic of the contracts anew, so that no part reads what another has left."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
