@@ -100,3 +100,8 @@ def test_road_that_stops_names_what_should_still_come(road: Road) -> None:
     road.add(record(settled(), of="c1"))
     assert PaymentSettled.TYPE not in road.missing()
     assert len(road.missing()) == len(EXPECTED) - 1
+
+
+def test_record_that_nobody_can_read_is_no_hop_of_any_road(road: Road) -> None:
+    whole = record(settled(), of="c1")
+    assert road.add(Record(whole.headers, b"{broken")) is None

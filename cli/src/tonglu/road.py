@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from aiokafka import ConsumerRecord
-from events import Envelope, Event, decode, topics
+from events import Envelope, Event, Malformed, decode, topics
 from events.claims import ClaimApproved, ClaimSubmitted, PaymentRequested, PaymentSettled
 from events.notices import NoticeSent
 from events.oa import OADecisionReceived, OAInstanceClosed, OAInstanceOpened
@@ -79,7 +79,10 @@ class Road:
 
     def add(self, record: ConsumerRecord) -> Hop | None:
         """Take a record; the hop that it is, or None when it belongs to another road."""
-        found = decode(record.headers, record.value)
+        try:
+            found = decode(record.headers, record.value)
+        except Malformed:  # nobody can read it, so it is no hop of any road
+            return None
         if not isinstance(found, Envelope) or found.correlation_id != self.claim_id:
             return None
         words, detail = _WORDS.get(type(found.event), (found.event.TYPE, lambda _: ""))
