@@ -25,7 +25,7 @@ from tonglu.road import Hop, Road, follow
 from tonglu.site import FOLDER, RefusedError, Site
 
 SUBMITTER, MANAGER, FINANCE = "E1001", "E1002", "E1003"
-_ROAD_SECONDS = 90.0
+_ROAD_SECONDS = 180.0
 
 CLAIM = {
     "title": "上海客户拜访 / Client visit, Shanghai",

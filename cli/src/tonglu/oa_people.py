@@ -21,7 +21,7 @@ class OAPerson:
             TimeoutError: it did not come within a minute.
         """
         async with httpx.AsyncClient(
-            base_url=f"{self.base_url}/process-api", auth=(self.user, self.password), timeout=10
+            base_url=f"{self.base_url}/process-api", auth=(self.user, self.password), timeout=30
         ) as http:
             async with asyncio.timeout(60):
                 task = await self._my_task(http, business_key)
