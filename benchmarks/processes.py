@@ -73,6 +73,15 @@ async def service(
         await end([running], grace_seconds=20.0)
 
 
+def cpu_seconds(running: Running) -> float:
+    """What it has used so far: unlike a rate, hardly changed by who else is on the machine."""
+    program = running.program()
+    if program is None:
+        raise RuntimeError(f"{running.name} has ended")
+    used = program.cpu_times()
+    return float(used.user + used.system)
+
+
 def _profiler(name: str) -> tuple[str, ...]:
     """BENCH_PROFILE names a folder: each service leaves what cProfile saw of it there."""
     folder = os.environ.get("BENCH_PROFILE")

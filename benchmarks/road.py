@@ -17,9 +17,10 @@ from chassis.settings import ServiceSettings
 from chassis.testing import Issuer
 from drafts import CONNECTIONS, EMPLOYEE, Pgbench, drafts, load, sample, submits
 from events.claims import CLAIM, PaymentRequested
-from harness import Figure, interleave
+from harness import ROUNDS, Figure, interleave
 from load import ask_all, connect, request
-from processes import issuer, migrations, service
+from local_stack.process import Running
+from processes import cpu_seconds, issuer, migrations, service
 from servers import FOLDER, Servers
 
 CLAIMS = 300
@@ -44,7 +45,7 @@ VALUES ($1, 'D1', $2, '{}', true), ($2, 'D1', NULL, '{admin}', true)
 async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
     dsn, database = await at.database("bench_road", migrations("claims"))
     workflow_dsn, workflow = await at.database("bench_workflow", migrations("workflow"))
-    other_dsn, other = await at.database("bench_pgbench", migrations("claims"))
+    other_dsn, other = await at.database("bench_road_pgbench", migrations("claims"))
     await workflow.pool.execute(_PEOPLE, EMPLOYEE, MANAGER)
     definitions = FOLDER / "definitions"
     definitions.mkdir(exist_ok=True)
@@ -61,13 +62,11 @@ async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
         road = _Road(database, tokens, (claims_port, workflow_port), payments)
         (first,), _ = await road.drive(1)
         pgbench = Pgbench(other_dsn, other, await sample(database, first))
+        before = cpu_seconds(claims), cpu_seconds(approvals)
         rates = await interleave(
             "road", {"pgbench": lambda: pgbench.rate(CLAIMS * 5), "road": road.rate}
         )
-        memory = {
-            f"memory of {name} after {CLAIMS * 6:,} claims": f"{one.memory_bytes() / 2**20:.0f} MiB"
-            for name, one in (("claims", claims), ("workflow", approvals))
-        }
+        said = _spent("claims", claims, before[0]) | _spent("workflow", approvals, before[1])
     return [
         Figure(
             "whole road over HTTP",
@@ -77,7 +76,16 @@ async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
             rates["pgbench"],
             rates["road"],
         )
-    ], memory
+    ], said
+
+
+def _spent(name: str, one: Running, before: float) -> dict[str, str]:
+    driven = CLAIMS * (ROUNDS + 1)
+    milliseconds = (cpu_seconds(one) - before) * 1000 / driven
+    return {
+        f"CPU of {name} per claim on the road": f"{milliseconds:.1f} ms",
+        f"memory of {name} after the road": f"{one.memory_bytes() / 2**20:.0f} MiB",
+    }
 
 
 class _Road:

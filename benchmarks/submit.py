@@ -3,8 +3,8 @@
 import statistics
 
 from drafts import CONNECTIONS, Pgbench, drafts, load, sample, submits
-from harness import Figure, interleave
-from processes import issuer, migrations, service
+from harness import ROUNDS, Figure, interleave
+from processes import cpu_seconds, issuer, migrations, service
 from servers import Servers
 
 CLAIMS = 2_000
@@ -16,7 +16,7 @@ async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
     latencies: list[float] = []
     async with (
         issuer() as tokens,
-        service(at, "claims", dsn, tokens.url, roles='["api", "loops"]') as (_, port),
+        service(at, "claims", dsn, tokens.url, roles='["api", "loops"]') as (claims, port),
     ):
         (first,) = await drafts(database, 1)
         await load(port, submits(tokens, [first]))
@@ -28,7 +28,9 @@ async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
             latencies[:] = answered["ms"]
             return CLAIMS / float(answered["seconds"])
 
+        before = cpu_seconds(claims)
         rates = await interleave("submit", {"pgbench": lambda: pgbench.rate(CLAIMS), "HTTP": http})
+        spent = (cpu_seconds(claims) - before) * 1000 / (CLAIMS * (ROUNDS + 1))
     cuts = statistics.quantiles(latencies, n=100)
     return [
         Figure(
@@ -39,4 +41,7 @@ async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
             rates["pgbench"],
             rates["HTTP"],
         )
-    ], {f"submit at {CONNECTIONS} connections": f"p50 {cuts[49]:.1f} ms, p99 {cuts[98]:.1f} ms"}
+    ], {
+        f"submit at {CONNECTIONS} connections": f"p50 {cuts[49]:.1f} ms, p99 {cuts[98]:.1f} ms",
+        "CPU of claims per submit": f"{spent:.2f} ms",
+    }
