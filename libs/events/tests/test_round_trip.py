@@ -20,7 +20,13 @@ AMOUNTS = st.decimals(
     min_value=-(10**13), max_value=10**13, allow_nan=False, allow_infinity=False, places=4
 ) | st.sampled_from([Decimal("1E+3"), Decimal(0), Decimal("-0.0001")])
 SCHEMAS = {cls: Draft202012Validator(printouts.schema(cls)) for cls in event_classes()}
-SIMPLE = {type(None): st.none(), AwareDatetime: MOMENTS, date: st.dates(), Decimal: AMOUNTS}
+SIMPLE = {
+    type(None): st.none(),
+    bool: st.booleans(),
+    AwareDatetime: MOMENTS,
+    date: st.dates(),
+    Decimal: AMOUNTS,
+}
 
 
 def values(annotation, rules=()):

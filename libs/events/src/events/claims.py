@@ -54,6 +54,15 @@ class ExpenseLine(BaseModel):
     amount: Money
 
 
+class ChosenApprovers(BaseModel):
+    """Whom the submitter chose for a step of the approval, where its definition lets them."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    step: Word = Field(description="the id of the step in the definition")
+    approvers: tuple[EmployeeId, ...]
+
+
 class ClaimSubmitted(Event):
     """An employee handed in a claim. Its lines are frozen until it is sent back."""
 
@@ -70,6 +79,8 @@ class ClaimSubmitted(Event):
     total: Money
     content_hash: ContentHash
     submitted_at: AwareDatetime
+    cost_centre: Word | None = None  # None: the submitter's department bears it
+    chosen_approvers: tuple[ChosenApprovers, ...] = ()
 
 
 class ClaimWithdrawn(Event):
@@ -125,6 +136,21 @@ class ClaimApproved(Event):
     approved_at: AwareDatetime
 
 
+class ClaimApprovalRevoked(Event):
+    """The approval was taken back. Money that has left already must be recovered."""
+
+    TOPIC: ClassVar[Topic] = CLAIM
+    TYPE: ClassVar[str] = "claim.approval-revoked.v1"
+    SUMMARY_ZH: ClassVar[str] = "批准被撤销；已付出的款项需要追回。"
+
+    claim_id: ClaimId
+    revision: int = Field(ge=1)
+    employee_id: EmployeeId
+    reason: ShortText
+    to_recover: Money | None = None  # None: nothing had been paid
+    revoked_at: AwareDatetime
+
+
 class PaymentRequested(Event):
     """Money is to be paid. The payment id is bound to claim, revision, payee and amount."""
 
@@ -168,3 +194,18 @@ class PaymentFailed(Event):
     amount: Money
     reason: ShortText
     failed_at: AwareDatetime
+
+
+class PaymentStopped(Event):
+    """The payment must not be made any more; no money moved."""
+
+    TOPIC: ClassVar[Topic] = CLAIM
+    TYPE: ClassVar[str] = "payment.stopped.v1"
+    SUMMARY_ZH: ClassVar[str] = "这笔打款不得再执行，款项未动。"
+
+    claim_id: ClaimId
+    payment_id: PaymentId
+    payee_id: EmployeeId
+    amount: Money
+    reason: ShortText
+    stopped_at: AwareDatetime

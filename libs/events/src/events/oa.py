@@ -5,9 +5,9 @@ from typing import ClassVar
 from pydantic import AwareDatetime, Field
 
 from events.event import Event
-from events.ids import DocumentId, EmployeeId, InstanceId, TenantId
+from events.ids import DocumentId, EmployeeId, InstanceId, TaskId, TenantId
 from events.topic import Topic
-from events.values import ContentHash, OpenEnum, Opinion, ShortText
+from events.values import ContentHash, OpenEnum, Opinion, ShortText, Word
 from events.workflow import Decision
 
 INSTANCE = Topic(
@@ -20,6 +20,16 @@ INSTANCE = Topic(
     retention=None,
     pii="free_text",
 )
+CONTRACT = Topic(
+    "oa.contract.v1",
+    key="tenant",
+    owner="oa-connector",
+    readers=("notifier",),
+    summary="What an OA turned out to be: its version, its forms, and whether we trust them.",
+    summary_zh="OA 的版本与表单有何变化，以及我方是否仍按原样使用。",
+    retention=None,
+    pii="none",
+)
 
 
 class InstanceStatus(OpenEnum):
@@ -29,6 +39,9 @@ class InstanceStatus(OpenEnum):
     REJECTED = "rejected"
     RETURNED = "returned"
     WITHDRAWN = "withdrawn"
+    TERMINATED = "terminated"  # by an administrator of the OA
+    EXPIRED = "expired"
+    REVOKED = "revoked_after_approval"  # an approval that the OA had reported was taken back
     VANISHED = "vanished"  # the OA no longer knows it
     UNKNOWN = "UNKNOWN"
 
@@ -39,6 +52,12 @@ class Drift(OpenEnum):
     CONTENT_MISMATCH = "content_mismatch"  # another content was shown to the approver
     UNKNOWN_PERSON = "unknown_person"  # decided by someone whom the route does not name
     VANISHED = "vanished"  # the process is gone without a decision
+    MISSED_CALLBACK = "missed_callback"  # the OA moved on and did not tell us
+    LOST_PUSH = "lost_push"  # what we sent is not there
+    GHOST = "ghost"  # the OA runs more than one process for one document
+    AMOUNT_MISMATCH = "amount_mismatch"
+    ORPHAN = "orphan"  # the OA runs a process of ours that we know nothing of
+    STATE_CONFLICT = "state_conflict"  # both have ended, and not in the same way
     UNKNOWN = "UNKNOWN"
 
 
@@ -52,6 +71,7 @@ class OAInstanceOpened(Event):
     document_id: DocumentId
     revision: int = Field(ge=1)
     tenant: TenantId
+    task_id: TaskId | None = None  # the task that it mirrors; None for a whole approval
     instance_id: InstanceId
     opened_at: AwareDatetime
 
@@ -66,6 +86,7 @@ class OADecisionReceived(Event):
     document_id: DocumentId
     revision: int = Field(ge=1)
     tenant: TenantId
+    task_id: TaskId | None = None  # the task that it mirrors; None for a whole approval
     instance_id: InstanceId
     step: int = Field(ge=1)
     decision: Decision
@@ -85,6 +106,7 @@ class OAInstanceClosed(Event):
     document_id: DocumentId
     revision: int = Field(ge=1)
     tenant: TenantId
+    task_id: TaskId | None = None  # the task that it mirrors; None for a whole approval
     instance_id: InstanceId
     status: InstanceStatus
     closed_at: AwareDatetime
@@ -100,6 +122,7 @@ class OASubmissionStuck(Event):
     document_id: DocumentId
     revision: int = Field(ge=1)
     tenant: TenantId
+    task_id: TaskId | None = None  # the task that it mirrors; None for a whole approval
     reason: ShortText
     stuck_at: AwareDatetime
 
@@ -114,7 +137,42 @@ class OADriftDetected(Event):
     document_id: DocumentId
     revision: int = Field(ge=1)
     tenant: TenantId
+    task_id: TaskId | None = None  # the task that it mirrors; None for a whole approval
     instance_id: InstanceId
     drift: Drift
     detail: ShortText
     detected_at: AwareDatetime
+
+
+class OADriftRepaired(Event):
+    """A difference between the OA and Tonglu is gone, by a repair that cannot do harm."""
+
+    TOPIC: ClassVar[Topic] = INSTANCE
+    TYPE: ClassVar[str] = "oa.drift-repaired.v1"
+    SUMMARY_ZH: ClassVar[str] = "OA 与我方的不一致已由安全的修复消除。"
+
+    document_id: DocumentId
+    revision: int = Field(ge=1)
+    tenant: TenantId
+    task_id: TaskId | None = None  # the task that it mirrors; None for a whole approval
+    instance_id: InstanceId | None = None
+    drift: Drift
+    repair: ShortText
+    repaired_by: Word = Field(description="reconciliation, or the id of the administrator")
+    repaired_at: AwareDatetime
+
+
+class OAContractChanged(Event):
+    """The OA is not what it was: another version, or another form."""
+
+    TOPIC: ClassVar[Topic] = CONTRACT
+    TYPE: ClassVar[str] = "oa.contract-changed.v1"
+    SUMMARY_ZH: ClassVar[str] = "OA 有变：版本或表单与之前不同。"
+
+    tenant: TenantId
+    template: Word | None = None  # the form that changed; None when it is the OA itself
+    version: Word | None = None
+    degraded: bool = False  # an unknown newer version: it runs on what we knew, and is watched
+    paused: bool = False  # nothing new is sent by this template until a person has looked
+    detail: ShortText
+    changed_at: AwareDatetime
