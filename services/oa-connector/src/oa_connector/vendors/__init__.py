@@ -2,16 +2,38 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from events import InstanceId
 
-from oa_connector.domain import Instance, Snapshot, Submission, SubmitResult
+from oa_connector.domain import (
+    Capabilities,
+    Instance,
+    Page,
+    ProbeReport,
+    Sight,
+    Snapshot,
+    SubmitApproval,
+    SubmitResult,
+    Window,
+)
 
 
 class OAError(Exception):
     """The OA did not answer, or not in a way that can be read. It means nothing but that."""
+
+
+class NotSentError(OAError):
+    """Nothing reached the OA: it is safe to try again later."""
+
+
+class PausedError(NotSentError):
+    """The breaker of this OA is open: it has failed too often and is left alone for a while."""
+
+
+class ContractError(OAError):
+    """The OA answered in a shape that we do not know: it is probed again."""
 
 
 class CallbackError(Exception):
@@ -42,10 +64,22 @@ class Hint:
 class ApprovalPort(Protocol):
     """The OA's side of an approval. Every call that asks raises OAError and nothing else."""
 
-    async def probe(self) -> str:
-        """The version of the OA, by calls that change nothing."""
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this OA can do, as of the last probe."""
 
-    async def submit(self, submission: Submission) -> SubmitResult:
+    @property
+    def clock_offset(self) -> timedelta:
+        """How far the OA's clock is ahead of ours, by the Date of its answers."""
+
+    @property
+    def breaker(self) -> str:
+        """`closed`, `opened` or `half-opened`."""
+
+    async def probe(self) -> ProbeReport:
+        """Version, dialect and fingerprints of the forms, by calls that change nothing."""
+
+    async def submit(self, command: SubmitApproval) -> SubmitResult:
         """Begin a process. It never raises: what is not known is UNKNOWN."""
 
     async def resolve(self, business_key: str) -> Sequence[Instance]:
@@ -54,8 +88,17 @@ class ApprovalPort(Protocol):
     async def fetch(self, instance_id: InstanceId) -> Snapshot:
         """The whole process as it is now."""
 
+    async def scan(self, by: Sight, window: Window, cursor: str | None = None) -> Page:
+        """Processes of ours that were created, or changed, in this window of the OA's time.
+
+        `by` is POLL_CREATED_SINCE or POLL_CHANGED_SINCE, whichever the capabilities name.
+        """
+
     async def withdraw(self, instance_id: InstanceId, reason: str) -> Snapshot:
         """Ask the OA to end the process, then fetch it: what the OA shows is what counts."""
+
+    async def comment(self, instance_id: InstanceId, text: str) -> None:
+        """Leave a note where the people of the OA see it, also on a process that has ended."""
 
     async def close(self) -> None:
         """Let go of connections."""

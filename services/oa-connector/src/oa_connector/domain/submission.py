@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from events import DocumentId, EmployeeId, Event, InstanceId, TenantId
+from events import DocumentId, Event, InstanceId, TenantId
 from events.oa import (
     Drift,
     InstanceStatus,
@@ -17,6 +17,15 @@ from events.oa import (
     OASubmissionStuck,
 )
 from events.workflow import ApprovalRequested, Decision
+
+from oa_connector.domain.answers import (
+    Form,
+    Instance,
+    Snapshot,
+    Status,
+    SubmitOutcome,
+    SubmitResult,
+)
 
 _MAX_REASON = 200
 _MAX_OPINION = 1000
@@ -34,91 +43,6 @@ class State(StrEnum):
     WITHDRAWING = "WITHDRAWING"
     NEEDS_HUMAN = "NEEDS_HUMAN"
     CLOSED = "CLOSED"
-
-
-class Status(StrEnum):
-    """What an OA says about one of its processes, in our words."""
-
-    PENDING = "pending"
-    APPROVED = "approved"
-    REJECTED = "rejected"
-    RETURNED = "returned"
-    WITHDRAWN = "withdrawn"
-    VANISHED = "vanished"
-    UNKNOWN = "UNKNOWN"
-
-
-class SubmitOutcome(StrEnum):
-    """What is known after a create. UNKNOWN: the process may exist; never sent again blindly."""
-
-    ACCEPTED = "ACCEPTED"
-    REJECTED = "REJECTED"
-    RETRY_LATER = "RETRY_LATER"
-    UNKNOWN = "UNKNOWN"
-
-
-@dataclass(frozen=True, slots=True)
-class SubmitResult:
-    """`instance_id` is set when ACCEPTED; `detail` says why otherwise."""
-
-    outcome: SubmitOutcome
-    instance_id: InstanceId | None = None
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """One process that the OA runs or ran under a business key."""
-
-    instance_id: InstanceId
-    content_hash: str | None
-    is_open: bool
-
-
-@dataclass(frozen=True, slots=True)
-class DecidedStep:
-    """One step that a person has decided in the OA; `outcome` is the OA's own word."""
-
-    decided_by: EmployeeId
-    outcome: str | None
-    opinion: str | None
-    decided_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """All of one process as the OA reports it: the only source of truth about it.
-
-    `steps` holds the decided steps in the order in which they were asked.
-    """
-
-    status: Status
-    content_hash: str | None = None
-    steps: tuple[DecidedStep, ...] = ()
-    ended_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What the approvers see. `amount` is a decimal string; `route` holds (step, approver).
-
-    `details` has one readable row for each line, what breaks a rule first.
-    """
-
-    title: str
-    amount: str
-    currency: str
-    submitter_id: EmployeeId
-    route: tuple[tuple[int, EmployeeId], ...]
-    details: tuple[str, ...] = ()
-
-    @property
-    def approvers(self) -> tuple[EmployeeId, ...]:
-        return tuple(approver for _, approver in self.route)
-
-    def step(self, index: int) -> int:
-        """The number of the step at this place of the route, from 0; the OA may add steps."""
-        return self.route[index][0] if index < len(self.route) else index + 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,125 @@
+"""The HTTP way to one OA: paced, cut off by a breaker, with the OA's clock read on the way."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+from aiolimiter import AsyncLimiter
+from purgatory import AsyncCircuitBreakerFactory
+from purgatory.domain.model import OpenedState
+
+from oa_connector.vendors import NotSentError, OAError, PausedError
+
+# The request did not leave us: no connection, or no place in the pool.
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_CIRCUIT = "oa"
+
+
+# The OA, or a proxy before it, says that it is in trouble. A 500 is left out: it is often the
+# answer to one request that cannot be served, and says nothing of the next.
+_TROUBLE = {429, 502, 503, 504}
+
+
+class _TroubleError(Exception):
+    """Counts as a failure of the circuit, though an answer came."""
+
+    def __init__(self, reply: httpx.Response) -> None:
+        super().__init__(reply.status_code)
+        self.reply = reply
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How an OA wants to be treated: calls per second with a burst, and the breaker's patience.
+
+    After `failures` failures in a row it is left alone for `rest` seconds, then tried with one.
+    """
+
+    calls_per_second: float = 50
+    burst: int = 50
+    failures: int = 5
+    rest: float = 30.0
+    timeout: httpx.Timeout = field(
+        default_factory=lambda: httpx.Timeout(connect=3.0, read=8.0, write=3.0, pool=3.0)
+    )
+
+
+class Channel:
+    """Every call of one OA goes through here. `auth` is asked at each call: secrets rotate."""
+
+    def __init__(
+        self,
+        base_url: str,
+        limits: Limits,
+        auth: Callable[[], httpx.Auth | None] = lambda: None,
+    ) -> None:
+        self._auth = auth
+        self._limiter = AsyncLimiter(limits.burst, limits.burst / limits.calls_per_second)
+        self._circuits = AsyncCircuitBreakerFactory(limits.failures, limits.rest)
+        self.breaker = "closed"
+        self.clock_offset = timedelta(0)
+        self._circuits.add_listener(self._on_circuit)
+        self.http = httpx.AsyncClient(
+            base_url=base_url,
+            timeout=limits.timeout,
+            follow_redirects=False,
+            trust_env=False,  # the OA is inside: no proxy of the machine may stand between
+        )
+
+    async def call(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """One call and its answer, whatever its status; `more` is what httpx takes.
+
+        Raises:
+            PausedError: the breaker is open; nothing was sent.
+            NotSentError: no connection; nothing was sent.
+            OAError: it was sent, and what became of it is not known.
+        """
+        circuit = await self._circuits.get_breaker(_CIRCUIT)
+        try:
+            async with circuit:
+                return await self._send(method, path, more)
+        except _TroubleError as trouble:
+            return trouble.reply
+        except OpenedState as opened:
+            raise PausedError("the breaker is open") from opened
+        except _NOT_SENT as error:
+            raise NotSentError(said(error)) from error
+        except httpx.HTTPError as error:
+            raise OAError(said(error)) from error
+
+    async def _send(self, method: str, path: str, more: dict[str, Any]) -> httpx.Response:
+        async with self._limiter:
+            reply = await self.http.request(method, path, **{"auth": self._auth(), **more})
+        self._read_clock(reply)
+        if reply.status_code in _TROUBLE:
+            raise _TroubleError(reply)
+        return reply
+
+    async def close(self) -> None:
+        await self.http.aclose()
+
+    def _on_circuit(self, _name: str, happened: str, event: Any) -> None:
+        if happened == "state_changed":
+            self.breaker = event.state
+
+    def _read_clock(self, reply: httpx.Response) -> None:
+        """`Date` has whole seconds: half a second is added, so that the error has no direction."""
+        try:
+            theirs = parsedate_to_datetime(reply.headers.get("date", ""))
+        except ValueError:
+            return
+        if theirs.tzinfo is not None:
+            self.clock_offset = theirs + timedelta(seconds=0.5) - datetime.now(UTC)
+
+
+def said(error: Exception) -> str:
+    """An error of the client in one line."""
+    return f"{type(error).__name__}: {error}"
+
+
+def words(reply: httpx.Response) -> str:
+    """What the OA wrote, in one short line."""
+    return f"{reply.status_code} {' '.join(reply.text.split())[:120]}"

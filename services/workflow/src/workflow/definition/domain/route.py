@@ -1,0 +1,116 @@
+"""A planned route: who is asked, in which order, by which rule; and why the others are not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+
+from events import ContentHash, DepartmentId, DocumentId, EmployeeId, Money
+from events.workflow import Completion, Decision, DocumentKind
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a document, as conditions see it."""
+
+    category: str
+    spent_on: date
+    city: str | None
+    amount: Money
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """A rule of policy that the document breaks, as conditions see it."""
+
+    rule_id: str
+    severity: str
+    line_no: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What conditions and approver rules can see of a document that was handed in.
+
+    `chosen`: whom the submitter chose, by the id of the step that lets them.
+    """
+
+    document_id: DocumentId
+    revision: int
+    kind: DocumentKind
+    submitter_id: EmployeeId
+    title: str
+    total: Money
+    content_hash: ContentHash
+    handed_in_at: datetime
+    lines: tuple[Line, ...] = ()
+    breaches: tuple[Breach, ...] = ()
+    details: tuple[str, ...] = ()
+    cost_centre: str | None = None  # None: the submitter's department bears it
+    chosen: Mapping[str, tuple[EmployeeId, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An approver of a step, and the rule by which this person was found."""
+
+    approver_id: EmployeeId
+    rule: str  # line_manager(E1001), role(finance), administrator (role(cfo): no one)
+    by_administrator: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """How long a step may take, in working hours from when it is asked, and what then happens.
+
+    `remind` before or at the due time; after it, `escalate` and `decide` count from the start too.
+    """
+
+    hours: Decimal
+    remind: tuple[Decimal, ...] = ()
+    escalate: Decimal | None = None
+    decide: tuple[Decimal, Decision] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """One step of a route with all whom it asks, never nobody. `ratio`: percent, for RATIO."""
+
+    step: int
+    id: str
+    name: str
+    found: tuple[Found, ...]
+    completion: Completion = Completion.ONE
+    ratio: int | None = None
+    deadline: Deadline | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a step of the definition is as it is in the route: one line of the trace.
+
+    `step` None: it is not in the route. `zh` and `en` say the rule, its inputs and its result.
+    """
+
+    step_id: str
+    step: int | None
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What the planner answers. `automatic`: the rule by which no person need be asked."""
+
+    steps: tuple[PlannedStep, ...]
+    reasons: tuple[Reason, ...] = ()
+    automatic: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submitter:
+    """What conditions see of the person who handed it in."""
+
+    employee_id: EmployeeId
+    department_id: DepartmentId
+    roles: frozenset[str]
