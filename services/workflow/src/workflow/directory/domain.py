@@ -1,7 +1,7 @@
 """People and departments as an approval needs them: who is above whom, who holds which duty."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from events import DepartmentId, EmployeeId
 
@@ -29,24 +29,42 @@ class Department:
 
 
 @dataclass(frozen=True, slots=True)
+class CostCentre:
+    """What bears a cost, and who answers for it."""
+
+    id: str
+    owner_id: EmployeeId
+
+
+@dataclass(frozen=True, slots=True)
 class Directory:
-    """The part of the company that the routes in question can touch."""
+    """The part of the company that the routes in question can touch.
+
+    `owners`: who answers for each cost centre.
+    """
 
     people: Mapping[EmployeeId, Person]
     departments: Mapping[DepartmentId, Department]
+    owners: Mapping[str, EmployeeId] = field(default_factory=dict)
+    # A batch asks for the same few duties again and again; looked up once each.
+    _holders: dict[str, tuple[EmployeeId, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def is_here(self, id_: EmployeeId) -> bool:
         return id_ in self.people and self.people[id_].is_active
 
     def holders(self, role: str) -> tuple[EmployeeId, ...]:
         """Everyone here who holds this duty, in the order of their ids."""
-        return tuple(
-            sorted(
-                person.employee_id
-                for person in self.people.values()
-                if role in person.roles and person.is_active
+        if role not in self._holders:
+            self._holders[role] = tuple(
+                sorted(
+                    person.employee_id
+                    for person in self.people.values()
+                    if role in person.roles and person.is_active
+                )
             )
-        )
+        return self._holders[role]
 
     def managers(self, id_: EmployeeId) -> Iterator[EmployeeId]:
         """Up the line, here or gone; ends at the top, at someone unknown, or where it is a circle.
@@ -62,13 +80,25 @@ class Directory:
             yield person.manager_id
             person = self.people.get(person.manager_id)
 
+    def is_below_oneself(self, id_: EmployeeId) -> bool:
+        """Whether the line above this person leads back to this person: no one in it is above."""
+        return any(
+            above in self.people and self.people[above].manager_id == id_
+            for above in self.managers(id_)
+        )
+
     def heads(self, first: DepartmentId) -> Iterator[EmployeeId]:
         """The heads named on the way up, here or gone."""
+        for id_ in self.path(first):
+            head_id = self.departments[id_].head_id
+            if head_id is not None:
+                yield head_id
+
+    def path(self, first: DepartmentId) -> Iterator[DepartmentId]:
+        """This department and those above it, each once, as far as they are known."""
         passed: set[DepartmentId] = set()
         id_: DepartmentId | None = first
         while id_ is not None and id_ in self.departments and id_ not in passed:
             passed.add(id_)
-            department = self.departments[id_]
-            if department.head_id is not None:
-                yield department.head_id
-            id_ = department.parent_id
+            yield id_
+            id_ = self.departments[id_].parent_id
