@@ -130,9 +130,7 @@ class WorkCalendar:
             ValueError: `start` has no zone, or `hours` is negative.
         """
         if start.tzinfo is None or hours < 0:
-            raise ValueError(
-                f"needs a start with its zone and hours of 0 or more: {start}, {hours}"
-            )
+            raise ValueError(f"start needs a zone, hours 0 or more: {start}, {hours}")
         left = timedelta(microseconds=int(hours * _HOUR))
         local = start.astimezone(ZONE)
         day = local.date()

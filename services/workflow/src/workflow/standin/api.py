@@ -1,6 +1,6 @@
 """Stand-ins over HTTP: a person's own, and anyone's for an administrator or the OA's leave."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from chassis import Tx
@@ -67,6 +67,10 @@ REFUSALS: dict[type[Exception], Refusal] = {
     ),
 }
 _ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_Instant = Annotated[
+    AwareDatetime,
+    Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC)),
+]
 _Person = Annotated[str, Field(pattern=_ID)]
 _Kind = Literal[DocumentKind.CLAIM, DocumentKind.TRIP, DocumentKind.ADVANCE, DocumentKind.PAYMENT]
 router = APIRouter(prefix="/api/stand-ins")
@@ -82,8 +86,8 @@ class WindowRequest(BaseModel):
     kinds: list[_Kind] | None = Field(
         None, min_length=1, max_length=len(DocumentKind), description="without it, all"
     )
-    begins_at: AwareDatetime = Field(description="included; may have passed")
-    ends_at: AwareDatetime = Field(description="excluded")
+    begins_at: _Instant = Field(description="included; may have passed")
+    ends_at: _Instant = Field(description="excluded")
     reason: Reason = Reason.LEAVE
 
 
@@ -116,8 +120,8 @@ async def name_stand_in(asked: WindowRequest, me: Me, once: OncePerKey) -> Respo
         person_id=_whose(me, asked.person_id),
         stand_in_id=EmployeeId(asked.stand_in_id),
         kinds=tuple(sorted(set(asked.kinds))) if asked.kinds is not None else None,
-        begins_at=asked.begins_at,
-        ends_at=asked.ends_at,
+        begins_at=asked.begins_at.astimezone(UTC),
+        ends_at=asked.ends_at.astimezone(UTC),
         reason=asked.reason,
         created_by=me.subject,
     )
