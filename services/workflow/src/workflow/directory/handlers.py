@@ -35,9 +35,10 @@ async def directory_around(
     roles: Collection[str] = (),
     cost_centres: Collection[str] = (),
 ) -> Directory:
-    """These people with everyone up their line, the departments above them with their heads,
-    all who hold these roles or are administrators, and who answers for these cost centres.
-    One query, however many are asked for.
+    """The part of the company around these people, in one query however many they are.
+
+    It holds everyone up their line, the departments above them with their heads, all who hold
+    these roles or are administrators, and who answers for these cost centres.
     """
     return await store.directory_around(tx, ids, {*roles, ADMINISTRATOR}, cost_centres)
 

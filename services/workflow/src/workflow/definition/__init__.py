@@ -1,0 +1,1 @@
+"""How documents are approved: definitions as data, conditions, and the planned route."""

@@ -1,0 +1,81 @@
+"""Definitions as data, the conditions in them, and the route that comes of them. Pure."""
+
+from workflow.definition.domain.approvers import (
+    NoAdministrator,
+    administrator,
+    find_successor,
+)
+from workflow.definition.domain.condition import Condition, ConditionFailed, ConditionInvalid
+from workflow.definition.domain.definition import (
+    Approver,
+    Automatic,
+    Candidates,
+    Definition,
+    Label,
+    Ratio,
+    Resubmit,
+    Rule,
+    SameApprover,
+    Step,
+    StepDeadline,
+    SubmitterIsApprover,
+)
+from workflow.definition.domain.document import (
+    DefinitionChanged,
+    DefinitionInvalid,
+    Fault,
+    parse_definition,
+    storable,
+    stored_definition,
+    write_definition,
+)
+from workflow.definition.domain.planning import DRAWS, draw, plan
+from workflow.definition.domain.route import (
+    Breach,
+    Deadline,
+    Document,
+    Found,
+    Line,
+    PlannedStep,
+    Reason,
+    Route,
+)
+
+__all__ = [
+    "DRAWS",
+    "Approver",
+    "Automatic",
+    "Breach",
+    "Candidates",
+    "Condition",
+    "ConditionFailed",
+    "ConditionInvalid",
+    "Deadline",
+    "Definition",
+    "DefinitionChanged",
+    "DefinitionInvalid",
+    "Document",
+    "Fault",
+    "Found",
+    "Label",
+    "Line",
+    "NoAdministrator",
+    "PlannedStep",
+    "Ratio",
+    "Reason",
+    "Resubmit",
+    "Route",
+    "Rule",
+    "SameApprover",
+    "Step",
+    "StepDeadline",
+    "SubmitterIsApprover",
+    "administrator",
+    "draw",
+    "find_successor",
+    "parse_definition",
+    "plan",
+    "storable",
+    "stored_definition",
+    "write_definition",
+]

@@ -1,0 +1,143 @@
+"""Keep definitions, and plan the routes of documents by those in force."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+from chassis import Tx
+from events import EmployeeId
+from events.workflow import DocumentKind
+
+from workflow.definition import store
+from workflow.definition.domain import (
+    Definition,
+    DefinitionChanged,
+    Document,
+    Route,
+    draw,
+    plan,
+)
+from workflow.directory.domain import Directory
+from workflow.directory.handlers import directory_around
+
+_COMPANY = ZoneInfo("Asia/Shanghai")  # where a day begins, for the days of a definition
+
+
+class NoDefinition(Exception):
+    """No definition is in force for this kind of document on that day."""
+
+    def __init__(self, kind: DocumentKind, day: date) -> None:
+        super().__init__(f"no definition for {kind} is in force on {day}")
+        self.kind, self.day = str(kind), str(day)
+
+
+class SubmitterUnknown(Exception):
+    """The directory has not caught up with whoever handed this in."""
+
+    def __init__(self, employee_id: EmployeeId) -> None:
+        super().__init__(f"the directory does not know {employee_id} yet")
+        self.employee_id = str(employee_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The route of one document and the definition that it follows."""
+
+    definition: Definition
+    route: Route
+
+
+async def import_definitions(tx: Tx, definitions: Sequence[Definition]) -> None:
+    """Keep each version; the same one again is nothing. The highest in its days is in force.
+
+    Raises:
+        DefinitionChanged: another content under a known id and version, or a second id of a kind.
+    """
+    await store.lock_definitions(tx)
+    for definition in definitions:
+        id_ = await store.id_of(tx, definition.kind)
+        if id_ is not None and id_ != definition.id:
+            raise DefinitionChanged(
+                f"{definition.label}：{definition.kind} 类单据一律按 {id_} 审批；"
+                "请沿用该 id 并提高版本号",
+                f"{definition.label}: every {definition.kind} is approved by {id_};"
+                " keep that id and raise its version",
+            )
+        known = await store.definition(tx, definition.id, definition.version)
+        if known is None:
+            await store.add_definition(tx, definition)
+        elif known != definition:
+            raise DefinitionChanged(
+                f"{definition.label} 已存在且内容不同；修改请提高版本号",
+                f"{definition.label}: raise its version to change it",
+            )
+
+
+async def definition(tx: Tx, label: str) -> Definition | None:
+    """What was imported under this label, as in travel-claim@1."""
+    id_, _, version = label.partition("@")
+    return await store.definition(tx, id_, int(version)) if version.isdecimal() else None
+
+
+async def plan_routes(tx: Tx, documents: Sequence[Document]) -> list[Plan]:
+    """The plan of each document, in the same order; three queries, however many they are.
+
+    Raises:
+        NoDefinition, SubmitterUnknown: what a plan is made of has not arrived yet.
+        NoAdministrator: a step has no approver, and there is no administrator to take it.
+    """
+    definitions = await definitions_of(tx, documents)
+    directory = await directory_of(tx, documents, definitions)
+    drawn = any(definition.automatic is not None for definition in definitions)
+    secret = await store.audit_secret(tx) if drawn else ""
+    return [
+        Plan(definition, _planned(definition, document, directory, secret))
+        for definition, document in zip(definitions, documents, strict=True)
+    ]
+
+
+def _planned(
+    definition: Definition, document: Document, directory: Directory, secret: str
+) -> Route:
+    submitter = directory.people.get(document.submitter_id)
+    if submitter is None:
+        raise SubmitterUnknown(document.submitter_id)
+    lot = 0
+    if definition.automatic is not None:
+        lot = draw(secret, document.document_id, definition.label)
+    return plan(definition, document, submitter, directory, lot)
+
+
+async def definitions_of(tx: Tx, documents: Collection[Document]) -> list[Definition]:
+    """The definition in force for each on the day it was handed in.
+
+    Raises:
+        NoDefinition: there is none for one of them.
+    """
+    asked = [(document.kind, day_of(document.handed_in_at)) for document in documents]
+    in_force = await store.definitions_in_force(tx, set(asked))
+    for kind, day in asked:
+        if (kind, day) not in in_force:
+            raise NoDefinition(kind, day)
+    return [in_force[one] for one in asked]
+
+
+async def directory_of(
+    tx: Tx, documents: Sequence[Document], definitions: Sequence[Definition]
+) -> Directory:
+    """The part of the company that the routes of these documents can touch."""
+    distinct = {definition.label: definition for definition in definitions}.values()
+    people = {document.submitter_id for document in documents}
+    for document in documents:
+        for ids in document.chosen.values():
+            people.update(ids)
+    for one in distinct:
+        people |= one.people()
+    roles = {role for one in distinct for role in one.roles()}
+    centres = {document.cost_centre for document in documents if document.cost_centre is not None}
+    return await directory_around(tx, people, roles, centres)
+
+
+def day_of(at: datetime) -> date:
+    return at.astimezone(_COMPANY).date()
