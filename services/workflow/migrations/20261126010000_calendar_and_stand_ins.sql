@@ -21,13 +21,13 @@ CREATE TABLE stand_in (
     created_at timestamptz NOT NULL,
     cancelled_by text,
     cancelled_at timestamptz,
-    applied_at timestamptz -- when the tasks that were open as it began were moved
+    move_at timestamptz -- when to move the tasks that are open as it begins; null: they have moved
 );
 -- Who stands in for these people now.
 CREATE INDEX stand_in_person ON stand_in (person_id, ends_at) WHERE cancelled_at IS NULL;
 CREATE INDEX stand_in_stand_in ON stand_in (stand_in_id, ends_at) WHERE cancelled_at IS NULL;
 -- Windows that have still to move open tasks.
-CREATE INDEX stand_in_unapplied ON stand_in (begins_at)
-    WHERE applied_at IS NULL AND cancelled_at IS NULL;
+CREATE INDEX stand_in_move ON stand_in (move_at)
+    WHERE move_at IS NOT NULL AND cancelled_at IS NULL;
 
 -- migrate:down

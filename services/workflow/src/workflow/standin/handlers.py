@@ -1,7 +1,7 @@
 """Name a stand-in, call it off, and answer who stands in for whom."""
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from chassis import Tx
 from events import EmployeeId
@@ -59,3 +59,8 @@ async def windows_of(tx: Tx, person: EmployeeId) -> list[Window]:
 async def begin_window(tx: Tx) -> Window | None:
     """A window that has begun and whose person's open tasks have still to move, each once."""
     return await store.begin_window(tx)
+
+
+async def begin_later(tx: Tx, window: Window, after: timedelta) -> None:
+    """Its tasks could not move now: try again, and let other windows go first."""
+    await store.begin_later(tx, window.id, after)

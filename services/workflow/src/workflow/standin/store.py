@@ -1,7 +1,7 @@
 """All SQL of stand-ins."""
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from asyncpg import Record
 from chassis import Tx
@@ -58,7 +58,7 @@ async def overlapping(tx: Tx, new: Window) -> Window | None:
 async def add_window(tx: Tx, new: Window) -> None:
     await tx.execute(
         "INSERT INTO stand_in (id, person_id, stand_in_id, kinds, begins_at, ends_at, reason,"
-        " created_by, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now())",
+        " created_by, created_at, move_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now(), $5)",
         *(new.id, new.person_id, new.stand_in_id, _kinds(new), new.begins_at, new.ends_at),
         *(new.reason.value, new.created_by),
     )
@@ -91,13 +91,20 @@ async def begin_window(tx: Tx) -> Window | None:
     Two who ask at once get different ones.
     """
     row = await tx.fetchrow(
-        "UPDATE stand_in SET applied_at = now() WHERE id = ("
-        " SELECT id FROM stand_in WHERE applied_at IS NULL AND cancelled_at IS NULL"
-        "  AND begins_at <= now() AND ends_at > now()"
-        "  ORDER BY begins_at LIMIT 1 FOR UPDATE SKIP LOCKED)"
+        "UPDATE stand_in SET move_at = NULL WHERE id = ("
+        " SELECT id FROM stand_in WHERE move_at <= now() AND cancelled_at IS NULL"
+        "  AND ends_at > now() ORDER BY move_at LIMIT 1 FOR UPDATE SKIP LOCKED)"
         " RETURNING id, person_id, stand_in_id, kinds, begins_at, ends_at, reason, created_by"
     )
     return _window(row) if row is not None else None
+
+
+async def begin_later(tx: Tx, id_: str, after: timedelta) -> None:
+    """Let others go first, should it still be to begin."""
+    await tx.execute(
+        "UPDATE stand_in SET move_at = now() + $2 WHERE id = $1 AND move_at IS NOT NULL",
+        *(id_, after),
+    )
 
 
 def _kinds(window: Window) -> list[str] | None:
