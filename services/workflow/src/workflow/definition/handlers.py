@@ -1,7 +1,7 @@
 """Keep definitions, and plan the routes of documents by those in force."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
@@ -11,17 +11,22 @@ from events.workflow import DocumentKind
 
 from workflow.definition import store
 from workflow.definition.domain import (
+    DRAWS,
     Definition,
     DefinitionChanged,
     Document,
+    NoAdministrator,
+    Reason,
     Route,
     draw,
     plan,
+    stuck_steps,
 )
 from workflow.directory.domain import Directory
 from workflow.directory.handlers import directory_around
+from workflow.standin.handlers import stand_ins
 
-_COMPANY = ZoneInfo("Asia/Shanghai")  # where a day begins, for the days of a definition
+COMPANY = ZoneInfo("Asia/Shanghai")  # where a day begins, for the days of a definition
 
 
 class NoDefinition(Exception):
@@ -72,6 +77,11 @@ async def import_definitions(tx: Tx, definitions: Sequence[Definition]) -> None:
                 f"{definition.label} 已存在且内容不同；修改请提高版本号",
                 f"{definition.label}: raise its version to change it",
             )
+
+
+async def definitions(tx: Tx, id_: str | None = None) -> list[Definition]:
+    """Every version of this definition, or of all, the highest of each first."""
+    return await store.versions(tx, id_)
 
 
 async def definition(tx: Tx, label: str) -> Definition | None:
@@ -140,4 +150,56 @@ async def directory_of(
 
 
 def day_of(at: datetime) -> date:
-    return at.astimezone(_COMPANY).date()
+    return at.astimezone(COMPANY).date()
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What would happen to a document: its route, who stands in for whom, where it gets stuck.
+
+    `definition` None: none is in force that day. `route` None: none can be planned at all.
+    """
+
+    definition: Definition | None
+    route: Route | None
+    stand_ins: Mapping[EmployeeId, EmployeeId]
+    stuck: tuple[Reason, ...]
+
+
+async def simulate(tx: Tx, id_: str, version: int | None, document: Document) -> Simulation | None:
+    """Plan a document by this definition, and change nothing. None: there is no such definition.
+
+    `version` None: the one in force on the day. The lot is taken to be one that is not audited.
+    """
+    versions = await store.versions(tx, id_)
+    day = day_of(document.handed_in_at)
+    found = in_force(versions, day) if version is None else _version(versions, version)
+    if found is None and (version is not None or not versions):
+        return None
+    if found is None:
+        zh, en = f"{day} 没有生效的版本", f"no version of it is in force on {day}"
+        return Simulation(None, None, {}, (Reason(id_, None, zh, en),))
+    document = replace(document, kind=found.kind)
+    directory = await directory_of(tx, [document], [found])
+    submitter = directory.people.get(document.submitter_id)
+    if submitter is None:
+        zh, en = "组织架构中没有提交人", "the directory does not know the submitter"
+        return Simulation(found, None, {}, (Reason("submitter", None, zh, en),))
+    try:
+        route = plan(found, document, submitter, directory, DRAWS - 1)
+    except NoAdministrator as error:
+        zh, en = f"需要管理员，但没有人担任：{error}", f"no one is an administrator: {error}"
+        return Simulation(found, None, {}, (Reason("administrator", None, zh, en),))
+    asked = {one.approver_id for step in route.steps for one in step.found}
+    away = await stand_ins(tx, asked, found.kind, document.handed_in_at)
+    away = {person: one for person, one in away.items() if one != document.submitter_id}
+    return Simulation(found, route, away, stuck_steps(route))
+
+
+def in_force(versions: Sequence[Definition], day: date) -> Definition | None:
+    """The highest version whose window holds the day; `versions` come highest first."""
+    return next((one for one in versions if one.holds_on(day)), None)
+
+
+def _version(versions: Sequence[Definition], version: int) -> Definition | None:
+    return next((one for one in versions if one.version == version), None)

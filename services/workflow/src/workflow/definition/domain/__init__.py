@@ -29,6 +29,7 @@ from workflow.definition.domain.document import (
     stored_definition,
     write_definition,
 )
+from workflow.definition.domain.names import Place
 from workflow.definition.domain.planning import DRAWS, draw, plan
 from workflow.definition.domain.route import (
     Breach,
@@ -39,6 +40,7 @@ from workflow.definition.domain.route import (
     PlannedStep,
     Reason,
     Route,
+    stuck_steps,
 )
 
 __all__ = [
@@ -60,6 +62,7 @@ __all__ = [
     "Label",
     "Line",
     "NoAdministrator",
+    "Place",
     "PlannedStep",
     "Ratio",
     "Reason",
@@ -77,5 +80,6 @@ __all__ = [
     "plan",
     "storable",
     "stored_definition",
+    "stuck_steps",
     "write_definition",
 ]

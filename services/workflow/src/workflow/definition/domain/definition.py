@@ -237,6 +237,11 @@ class Definition(_Part):
     def label(self) -> str:
         return f"{self.id}@{self.version}"
 
+    def holds_on(self, day: date) -> bool:
+        """Whether this day is between its first and its last."""
+        first, last = self.effective_from or date.min, self.effective_to or date.max
+        return first <= day <= last
+
     def named_steps(self) -> Iterator[tuple[str, Step]]:
         """The steps with their ids: where none is given, by number."""
         return ((step.id or f"step-{n}", step) for n, step in enumerate(self.steps, start=1))

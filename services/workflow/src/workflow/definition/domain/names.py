@@ -3,6 +3,7 @@
 The CEL library finds an unknown field only when it evaluates it, and does not say where it stands.
 """
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -56,7 +57,7 @@ def places_of(source: str, *words: str) -> Iterator[int]:
 def zero_divisor(source: str) -> int | None:
     """The offset of a sign that divides by a zero that is written there."""
     tokens = list(_tokens(source))
-    for sign, divisor in zip(tokens, tokens[1:], strict=False):
+    for sign, divisor in itertools.pairwise(tokens):
         if sign.text in {"/", "%"} and re.fullmatch(r"(0x)?[0.]+([eE]\d+)?u?", divisor.text):
             return sign.offset
     return None

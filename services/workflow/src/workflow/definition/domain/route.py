@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 
-from events import ContentHash, DepartmentId, DocumentId, EmployeeId, Money
+from events import ContentHash, DocumentId, EmployeeId, Money
 from events.workflow import Completion, Decision, DocumentKind
 
 
@@ -107,10 +107,16 @@ class Route:
     automatic: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Submitter:
-    """What conditions see of the person who handed it in."""
-
-    employee_id: EmployeeId
-    department_id: DepartmentId
-    roles: frozenset[str]
+def stuck_steps(route: Route) -> tuple[Reason, ...]:
+    """The steps that no rule could answer, so that an administrator must sort them out."""
+    return tuple(
+        Reason(
+            step.id,
+            step.step,
+            f"步骤 {step.id} 没有审批人，将请管理员 {one.approver_id} 处理：{one.rule}",
+            f"step {step.id} has no approver, {one.approver_id} is asked: {one.rule}",
+        )
+        for step in route.steps
+        for one in step.found
+        if one.by_administrator
+    )
