@@ -68,7 +68,7 @@ def _condition(value: object) -> Condition:
         zh = f"条件应为 CEL 表达式文本，1 到 {_MAX_CONDITION} 个字符"
         en = f"a condition is a CEL expression of 1 to {_MAX_CONDITION} characters"
         raise ConditionInvalid(Place(1, 1), zh, en)
-    return compiled(value)
+    return compiled(value.rstrip())
 
 
 When = Annotated[
