@@ -10,9 +10,11 @@ from uuid import UUID
 import asyncpg
 import pytest
 from chassis import Database, Received, Reject, Retry
+from chassis.together import Asked
 from claims.claim import handlers as claim_handlers
 from claims.claim import store as claim_store
 from claims.claim.domain import Claim, ClaimChanged, MoveNotAllowed, Status
+from claims.claim.handlers import HandIn
 from claims.payment import handlers, store
 from claims.payment.domain import request_payment
 from claims.policy import handlers as policy_handlers
@@ -33,7 +35,9 @@ async def claim(database: Database) -> Claim:
     """A claim that waits for its decision."""
     async with database.transaction() as tx:
         draft = await claim_handlers.draft_claim(tx, OWNER, ("上海", (LINE,)))
-        return await claim_handlers.submit_claim(tx, OWNER, draft.id)
+        asked = Asked(HandIn(OWNER, draft.id), tx.origin)
+        (claim,) = await claim_handlers.submit_claims(tx, [asked])
+        return claim
 
 
 def a_decision(claim: Claim, **changed) -> ApprovalDecided:

@@ -158,6 +158,7 @@ def create_app(edge: Edge) -> FastAPI:
         telemetry=_NO_TELEMETRY,
     )
     app.state.body_bytes, app.state.subscriptions = edge.body_bytes, edge.subscriptions
+    app.state.groups = {}
     app.state.database, app.state.verifier, app.state.health = (
         edge.database,
         edge.verifier,

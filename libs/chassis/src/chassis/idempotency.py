@@ -1,10 +1,11 @@
 """Idempotency-Key: one key, one effect, one answer; stored in the transaction of the effect."""
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+from asyncpg import Record
 from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
@@ -40,16 +41,79 @@ IN_FLIGHT = Refusal(
 )
 
 
-# The lock and the look in one round trip.
-_FIRST = """
+# The locks and the look in one round trip.
+_LOOK = """
 SELECT alone, request_hash, status, response
-  FROM (SELECT pg_try_advisory_xact_lock(hashtextextended($4, 0)) AS alone) l
-  LEFT JOIN idempotency ON principal = $1 AND route = $2 AND key = $3
+  FROM (SELECT n, p, r, k,
+               pg_try_advisory_xact_lock(hashtextextended(concat_ws(' ', p, r, k), 0)) AS alone
+          FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS a (p, r, k, n)) asked
+  LEFT JOIN idempotency ON principal = p AND route = r AND key = k
+ ORDER BY n
 """
 _STORE = """
 INSERT INTO idempotency (principal, route, key, request_hash, status, response)
-VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING true
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::integer[], $6::bytea[])
+ON CONFLICT DO NOTHING
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """One request under its key: `whose` is (principal, route, key), `asked` the body's hash."""
+
+    whose: tuple[str, str, str]
+    asked: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer that belongs to a key."""
+
+    status: int
+    body: bytes
+    is_replayed: bool = False
+
+    @property
+    def response(self) -> Response:
+        headers = {"idempotent-replayed": "true"} if self.is_replayed else None
+        return Response(self.body, self.status, headers=headers, media_type="application/json")
+
+
+async def look(tx: Tx, requests: Sequence[Keyed]) -> list[Reply | Problem | None]:
+    """For each its first answer, a refusal, or None: it is the first. Locked until the end."""
+    rows = await tx.fetch(_LOOK, *_columns(requests))
+    return [_found(one, row) for one, row in zip(requests, rows, strict=True)]
+
+
+def _found(request: Keyed, row: Record) -> Reply | Problem | None:
+    if not row["alone"]:
+        return Problem(IN_FLIGHT)
+    if row["request_hash"] is None:
+        return None
+    if row["request_hash"] != request.asked:
+        return Problem(KEY_REUSED)
+    return Reply(row["status"], row["response"], is_replayed=True)
+
+
+async def store(tx: Tx, answers: Mapping[Keyed, Reply]) -> None:
+    """Keep the answers beside their effects.
+
+    Raises:
+        Problem: 409, one of them was answered between our look and our lock: ask again.
+    """
+    done = await tx.execute(
+        _STORE,
+        *_columns(answers),
+        [request.asked for request in answers],
+        [reply.status for reply in answers.values()],
+        [reply.body for reply in answers.values()],
+    )
+    if done != f"INSERT 0 {len(answers)}":
+        raise Problem(IN_FLIGHT)
+
+
+def _columns(requests: Iterable[Keyed]) -> list[list[str]]:
+    return [list(column) for column in zip(*(one.whose for one in requests), strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,29 +132,28 @@ class Once:
         Raises:
             Problem: 400 no key, 409 the first is in flight, 422 the key came with another body.
         """
+        keyed = await self.keyed()
+        async with self.database.transaction() as tx:
+            (found,) = await look(tx, [keyed])
+            if isinstance(found, Problem):
+                raise found
+            if found is None:
+                found = Reply(status, (await effect(tx)).model_dump_json().encode())
+                await store(tx, {keyed: found})
+        return found.response
+
+    async def keyed(self) -> Keyed:
+        """This request under its key.
+
+        Raises:
+            Problem: 400, there is none, or it is too long.
+        """
         key = self.request.headers.get("idempotency-key", "")
         if not 0 < len(key) <= _MAX_KEY:
             raise Problem(KEY_MISSING, limit=_MAX_KEY)
         route = f"{self.request.method} {self.request.url.path}"
         asked = hashlib.sha256(await self.request.body()).digest()
-        async with self.database.transaction() as tx:
-            whose = (self.subject, route, key)
-            stored = await tx.fetchrow(_FIRST, *whose, " ".join(whose))
-            if stored is None or not stored["alone"]:
-                raise Problem(IN_FLIGHT)
-            if stored["request_hash"] is not None:
-                if stored["request_hash"] != asked:
-                    raise Problem(KEY_REUSED)
-                return _answer(stored["response"], stored["status"], replayed=True)
-            body = (await effect(tx)).model_dump_json().encode()
-            if await tx.fetchval(_STORE, *whose, asked, status, body) is None:
-                raise Problem(IN_FLIGHT)  # it ended between our look and our lock: ask again
-        return _answer(body, status, replayed=False)
-
-
-def _answer(body: bytes, status: int, *, replayed: bool) -> Response:
-    headers = {"idempotent-replayed": "true"} if replayed else None
-    return Response(body, status, headers=headers, media_type="application/json")
+        return Keyed((self.subject, route, key), asked)
 
 
 async def _once(request: Request, me: Me) -> Once:

@@ -1,8 +1,14 @@
 """What is done with a claim: draft, edit, hand in, withdraw, decide."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
 import structlog
-from chassis import Reject, Retry, Tx
+from chassis import Origin, Reject, Retry, Tx
+from chassis.together import Asked
 from events import ClaimId, EmployeeId
+from events.claims import ClaimSubmitted
 from events.workflow import ApprovalDecided, DocumentKind
 from uuid_utils.compat import uuid7
 
@@ -13,11 +19,13 @@ from claims.claim.domain import (
     ClaimNotFound,
     DecisionImpossible,
     Move,
+    MoveNotAllowed,
     Status,
     Summary,
+    VersionConflict,
 )
 from claims.policy import handlers as policy_handlers
-from claims.policy.domain import Finding, Line
+from claims.policy.domain import Finding, LimitRule, Line, PolicyBroken, judge
 
 log = structlog.get_logger()
 Content = tuple[str, tuple[Line, ...]]
@@ -42,18 +50,60 @@ async def edit_claim(
     return edited
 
 
-async def submit_claim(
-    tx: Tx, owner: EmployeeId, id_: ClaimId, version: int | None = None
-) -> Claim:
-    """Hand it in. `version`: what the employee has seen, if they say so."""
-    claim = await readable_claim(tx, id_, owner)
-    if version is not None:
-        claim.expect(version)
-    findings = await policy_handlers.judge(tx, claim.lines)
-    submitted, fact = claim.submitted(findings, tx.now)
-    await _save(tx, claim, submitted)
-    tx.emit(fact)
-    return submitted
+@dataclass(frozen=True, slots=True)
+class HandIn:
+    """A claim to hand in. `version`: what the employee has seen, if they say so."""
+
+    owner: EmployeeId
+    claim_id: ClaimId
+    version: int | None = None
+
+
+async def submit_claims(tx: Tx, asked: Sequence[Asked[HandIn]]) -> list[Claim | Exception]:
+    """Hand in each, or say why not; those that come together are loaded and saved together."""
+    found = await store.claims(tx, [(one.ask.claim_id, one.ask.owner) for one in asked])
+    rules = await policy_handlers.rules_for(tx, [claim.lines for claim in found.values()])
+    outcomes = [_handed_in(one, found, rules, tx.now) for one in asked]
+    made = [outcome for outcome in outcomes if isinstance(outcome, _HandedIn)]
+    saved = await store.save_statuses(tx, [(one.before, one.after) for one in made])
+    answers: list[Claim | Exception] = []
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            answers.append(outcome)
+        elif outcome.after.id in saved:
+            saved.discard(outcome.after.id)  # a second one of the same claim comes too late
+            tx.emit(outcome.fact, origin=outcome.origin)
+            answers.append(outcome.after)
+        else:
+            answers.append(ClaimChanged())
+    return answers
+
+
+@dataclass(frozen=True, slots=True)
+class _HandedIn:
+    before: Claim
+    after: Claim
+    fact: ClaimSubmitted
+    origin: Origin
+
+
+def _handed_in(
+    asked: Asked[HandIn],
+    found: Mapping[tuple[ClaimId, EmployeeId | None], Claim],
+    rules: Sequence[LimitRule],
+    now: datetime,
+) -> _HandedIn | Exception:
+    ask = asked.ask
+    claim = found.get((ask.claim_id, ask.owner))
+    if claim is None:
+        return ClaimNotFound()
+    try:
+        if ask.version is not None:
+            claim.expect(ask.version)
+        after, fact = claim.submitted(judge(claim.lines, rules), now)
+    except (VersionConflict, MoveNotAllowed, PolicyBroken) as refusal:
+        return refusal
+    return _HandedIn(claim, after, fact, asked.origin)
 
 
 async def withdraw_claim(tx: Tx, owner: EmployeeId, id_: ClaimId) -> Claim:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from itertools import groupby
 
 from asyncpg import Record
 from chassis import Tx
@@ -12,23 +13,39 @@ from claims.claim.domain import Claim, Status, Summary
 from claims.policy.domain import Finding, Line, exact
 
 _FINDINGS = TypeAdapter(tuple[Finding, ...])
-_CLAIM_WITH_LINES = """
-SELECT c.id, c.employee_id, c.title, c.status, c.revision, c.version, c.total, c.currency,
-       c.content_hash, c.findings, c.created_at, c.changed_at, c.submitted_at,
+_CLAIMS_WITH_LINES = """
+SELECT asked.owner, c.id, c.employee_id, c.title, c.status, c.revision, c.version, c.total,
+       c.currency, c.content_hash, c.findings, c.created_at, c.changed_at, c.submitted_at,
        l.line_no, l.category, l.spent_on, l.city, l.amount, l.reason
-  FROM claim c JOIN expense_line l ON l.claim_id = c.id
- WHERE c.id = $1 AND ($2::text IS NULL OR c.employee_id = $2)
- ORDER BY l.line_no
+  FROM unnest($1::text[], $2::text[]) AS asked (id, owner)
+  JOIN claim c ON c.id = asked.id AND (asked.owner IS NULL OR c.employee_id = asked.owner)
+  JOIN expense_line l ON l.claim_id = c.id
+ ORDER BY c.id, asked.owner, l.line_no
 """
+Owner = EmployeeId | None
 
 
-async def claim(tx: Tx, id_: ClaimId, owner: EmployeeId | None) -> Claim | None:
-    """The claim, if it is this person's; `owner` None: whoever's it is.
+async def claim(tx: Tx, id_: ClaimId, owner: Owner) -> Claim | None:
+    """The claim, if it is this person's; `owner` None: whoever's it is."""
+    return (await claims(tx, [(id_, owner)])).get((id_, owner))
+
+
+async def claims(
+    tx: Tx, asked: Sequence[tuple[ClaimId, Owner]]
+) -> dict[tuple[ClaimId, Owner], Claim]:
+    """Of these claims those that are the person's they are asked for.
 
     Claim and lines come from one snapshot without a lock, which a joined row lock would tear apart;
     the write then asks that the version is still this one.
     """
-    return _claim(await tx.fetch(_CLAIM_WITH_LINES, id_, owner))
+    wanted = set(asked)
+    rows = await tx.fetch(
+        _CLAIMS_WITH_LINES, [id_ for id_, _ in wanted], [owner for _, owner in wanted]
+    )
+    return {
+        key: _claim(list(lines))
+        for key, lines in groupby(rows, key=lambda row: (ClaimId(row["id"]), row["owner"]))
+    }
 
 
 async def claims_of(
@@ -93,14 +110,31 @@ async def save_draft(tx: Tx, before: Claim, after: Claim) -> bool:
 
 async def save_status(tx: Tx, before: Claim, after: Claim) -> bool:
     """Write where the claim stands; False, and nothing written, if `before` is outdated."""
-    done = await tx.execute(
-        "UPDATE claim SET status = $3, revision = $4, version = $5, content_hash = $6,"
-        " findings = $7, changed_at = $8, submitted_at = $9 WHERE id = $1 AND version = $2",
-        *(after.id, before.version, after.status, after.revision, after.version),
-        *(after.content_hash, _FINDINGS.dump_json(after.findings).decode()),
-        *(after.changed_at, after.submitted_at),
+    return after.id in await save_statuses(tx, [(before, after)])
+
+
+async def save_statuses(tx: Tx, moves: Sequence[tuple[Claim, Claim]]) -> set[ClaimId]:
+    """Write where each claim stands after its move; the ids of those whose `before` was true."""
+    claims = [after for _, after in moves]
+    rows = await tx.fetch(
+        "UPDATE claim c SET status = n.status, revision = n.revision, version = n.version,"
+        " content_hash = n.content_hash, findings = n.findings, changed_at = n.changed_at,"
+        " submitted_at = n.submitted_at"
+        " FROM unnest($1::text[], $2::integer[], $3::text[], $4::integer[], $5::integer[],"
+        " $6::text[], $7::jsonb[], $8::timestamptz[], $9::timestamptz[]) AS n (id, before, status,"
+        " revision, version, content_hash, findings, changed_at, submitted_at)"
+        " WHERE c.id = n.id AND c.version = n.before RETURNING c.id",
+        [claim.id for claim in claims],
+        [before.version for before, _ in moves],
+        [claim.status for claim in claims],
+        [claim.revision for claim in claims],
+        [claim.version for claim in claims],
+        [claim.content_hash for claim in claims],
+        [_FINDINGS.dump_json(claim.findings).decode() for claim in claims],
+        [claim.changed_at for claim in claims],
+        [claim.submitted_at for claim in claims],
     )
-    return done == "UPDATE 1"
+    return {ClaimId(row["id"]) for row in rows}
 
 
 def _columns(lines: Sequence[Line]) -> tuple[list[object], ...]:
@@ -115,9 +149,7 @@ def _columns(lines: Sequence[Line]) -> tuple[list[object], ...]:
     )
 
 
-def _claim(rows: Sequence[Record]) -> Claim | None:
-    if not rows:
-        return None
+def _claim(rows: Sequence[Record]) -> Claim:
     first = rows[0]
     currency = first["currency"]
     return Claim(

@@ -1,6 +1,6 @@
 """Judging lines by the rules in force, and bringing new rules in."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from chassis import Tx
 
@@ -10,7 +10,12 @@ from claims.policy.domain import Finding, LimitRule, Line
 
 async def judge(tx: Tx, lines: Sequence[Line]) -> tuple[Finding, ...]:
     """What policy says to these lines today."""
-    return domain.judge(lines, await store.limits_of(tx, {line.category for line in lines}))
+    return domain.judge(lines, await rules_for(tx, [lines]))
+
+
+async def rules_for(tx: Tx, claims: Iterable[Sequence[Line]]) -> list[LimitRule]:
+    """Every rule, in force or not, that can concern the lines of these claims."""
+    return await store.limits_of(tx, {line.category for lines in claims for line in lines})
 
 
 async def limits(tx: Tx) -> list[LimitRule]:

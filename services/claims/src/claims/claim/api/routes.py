@@ -1,5 +1,6 @@
 """The routes of claims, and the one-glance table of their refusals."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from chassis import Tx
@@ -7,6 +8,7 @@ from chassis.auth import Me, Principal, needs
 from chassis.http import Db
 from chassis.idempotency import OncePerKey
 from chassis.problem import NOT_FOUND, FieldRefusal, Refusal, Text
+from chassis.together import Asked, together
 from events import ClaimId, EmployeeId
 from fastapi import APIRouter, Query, Response
 from fastapi.exceptions import RequestValidationError
@@ -29,6 +31,7 @@ from claims.claim.domain import (
     Status,
     VersionConflict,
 )
+from claims.claim.handlers import HandIn
 from claims.policy.domain import Finding, PolicyBroken
 
 REFUSALS: dict[type[Exception], Refusal] = {
@@ -105,14 +108,9 @@ async def submit_claim(
     claim_id: ClaimIdInPath, me: Me, once: OncePerKey, sent: SubmitIn | None = None
 ) -> Response:
     """Hand it in, once per Idempotency-Key."""
-    version = sent.version if sent else None
-
-    async def effect(tx: Tx) -> ClaimOut:
-        claim = await handlers.submit_claim(tx, EmployeeId(me.subject), claim_id, version)
-        return _out(claim, claim.findings)
-
+    ask = HandIn(EmployeeId(me.subject), claim_id, sent.version if sent else None)
     try:
-        return await once(effect, status=202)
+        return await together(once, _submits, ask, status=202)
     except PolicyBroken as broken:
         raise RequestValidationError([_line_error(f) for f in broken.findings]) from broken
 
@@ -123,6 +121,11 @@ async def withdraw_claim(claim_id: ClaimIdInPath, me: Me, database: Db) -> Claim
     async with database.transaction() as tx:
         claim = await handlers.withdraw_claim(tx, EmployeeId(me.subject), claim_id)
         return _out(claim, await handlers.findings_of(tx, claim))
+
+
+async def _submits(tx: Tx, asked: Sequence[Asked[HandIn]]) -> list[ClaimOut | Exception]:
+    made = await handlers.submit_claims(tx, asked)
+    return [one if isinstance(one, Exception) else _out(one, one.findings) for one in made]
 
 
 def _out(claim: Claim, findings: tuple[Finding, ...]) -> ClaimOut:
