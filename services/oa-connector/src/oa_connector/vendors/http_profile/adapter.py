@@ -1,0 +1,101 @@
+"""An ApprovalPort over HTTP by a profile."""
+
+import json
+from collections.abc import Callable, Generator
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from oa_connector.domain import Accounts
+from oa_connector.vendors import InboundPort
+from oa_connector.vendors.channel import Channel, Limits
+from oa_connector.vendors.http_profile.model import Basic, Bearer, HttpCall, Profile
+from oa_connector.vendors.profile import (
+    ProfiledCallbacks,
+    ProfiledOA,
+    ProfileError,
+    Reader,
+    Reply,
+    Values,
+    names,
+    plain,
+    rendered,
+)
+
+Secrets = Callable[[str], str]
+
+
+class HttpProfile(ProfiledOA[HttpCall]):
+    """One OA with an HTTP interface. `secrets` is asked at each use: they rotate."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        base_url: str,
+        secrets: Secrets,
+        limits: Limits,
+        accounts: Accounts,
+    ) -> None:
+        own_account = None if profile.account is None else secrets(profile.account)
+        channel = Channel(base_url.rstrip("/"), limits, lambda: _auth(profile, secrets))
+        super().__init__(profile, channel, self._request, Reader(profile, accounts, own_account))
+
+    async def _request(self, call: HttpCall, values: Values) -> Reply:
+        safe = plain(values)
+        more: dict[str, Any] = {
+            "params": rendered(call.params, safe),
+            "headers": rendered(call.headers, safe),
+        }
+        if call.json_body is not None:
+            more["json"] = rendered(call.json_body, values)
+        if call.form is not None:
+            more["data"] = rendered(call.form, values)
+        parts = {name: quote(str(safe[name]), safe="") for name in names(call.path)}
+        path = rendered(call.path, parts)
+        return _read(await self._channel.call(call.method, path, **more), call)
+
+
+def callbacks(profile: Profile, secrets: Secrets) -> InboundPort:
+    """The OA's callbacks as the profile proves and reads them.
+
+    Raises:
+        ProfileError: the profile names no callback.
+    """
+    if profile.callback is None:
+        raise ProfileError(f"{profile.name}: callback is needed where callbacks are taken")
+    return ProfiledCallbacks(profile.callback, secrets)
+
+
+class _Signed(httpx.Auth):
+    """Headers that say who we are."""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        self._headers = headers
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers.update(self._headers)
+        yield request
+
+
+def _auth(profile: Profile, secrets: Secrets) -> httpx.Auth:
+    auth = profile.auth
+    match auth:
+        case Basic():
+            return httpx.BasicAuth(secrets(auth.username), secrets(auth.password))
+        case Bearer():
+            return _Signed({"Authorization": f"Bearer {secrets(auth.token)}"})
+        case _:
+            signed = {name: auth.prefix + secrets(one) for name, one in auth.headers.items()}
+            return _Signed(signed)
+
+
+def _read(response: httpx.Response, call: HttpCall) -> Reply:
+    """Numbers stay exact. What is no JSON has no body, unless the call expects plain text."""
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    try:
+        body = json.loads(response.content, parse_float=Decimal)
+    except (ValueError, RecursionError):
+        body = response.text if call.body == "text" else None
+    return Reply(response.status_code, body, response.text, headers)

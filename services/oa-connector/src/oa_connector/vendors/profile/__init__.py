@@ -1,0 +1,29 @@
+"""An OA described as data: what the profiles of every transport have in common.
+
+A profile is YAML without code: placeholders `${name}` on the way out, JSONPath on the way in.
+A transport (HTTP, SOAP) adds its own kind of call and the function that makes one.
+"""
+
+from oa_connector.vendors.profile.callbacks import ProfiledCallbacks
+from oa_connector.vendors.profile.model import Call, ProfileBase, ProfileError, load
+from oa_connector.vendors.profile.port import ProfiledOA
+from oa_connector.vendors.profile.reading import Extractor, Reply, Sign
+from oa_connector.vendors.profile.sight import Reader
+from oa_connector.vendors.profile.writing import Values, names, plain, rendered
+
+__all__ = [
+    "Call",
+    "Extractor",
+    "ProfileBase",
+    "ProfileError",
+    "ProfiledCallbacks",
+    "ProfiledOA",
+    "Reader",
+    "Reply",
+    "Sign",
+    "Values",
+    "load",
+    "names",
+    "plain",
+    "rendered",
+]

@@ -1,0 +1,113 @@
+"""Callbacks of a profiled OA: proven by signature, token or certificate, then read."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from events import InstanceId
+
+from oa_connector.vendors import CallbackMalformedError, CallbackRefusedError, Hint
+from oa_connector.vendors.profile.model import Callback, Hmac, Mtls, Token
+from oa_connector.vendors.profile.writing import rendered
+
+_LONGEST_ID = 200
+_DIGITS_OF_A_TIME = 12
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrived:
+    headers: Mapping[str, str]
+    body: bytes
+    now: datetime
+
+
+class ProfiledCallbacks:
+    """InboundPort by a profile; secrets are asked for at each use.
+
+    The name of a secret that is not there raises KeyError and is passed over: a previous one
+    exists only while it rotates.
+    """
+
+    def __init__(self, callback: Callback, secrets: Callable[[str], str]) -> None:
+        self._callback = callback
+        self._secrets = secrets
+
+    def open(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Sequence[Hint]:
+        low = {name.lower(): value for name, value in headers.items()}
+        proof = self._proof(_Arrived(low, body, now))
+        try:
+            document = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise CallbackMalformedError(type(error).__name__) from error
+        instance_id = self._read("instance_id", document, low)
+        delivery_id = self._read("delivery_id", document, low)
+        if not proof:
+            # A token is the same every time: what is told apart is what it came with.
+            proof = hashlib.sha256(delivery_id.encode() + b"\n" + body).hexdigest()
+        return [Hint(InstanceId(instance_id), delivery_id, proof)]
+
+    def _proof(self, arrived: "_Arrived") -> str:
+        """The signature, "" where there is none; raises CallbackRefusedError."""
+        verify = self._callback.verify
+        given = arrived.headers.get(verify.header.lower(), "")
+        match verify:
+            case Hmac():
+                self._check_signature(verify, given, arrived)
+                return given
+            case Token():
+                _check(given, self._all(verify.secrets), "token")
+            case Mtls():
+                pins = [_fingerprint(pin) for pin in self._all(verify.fingerprints)]
+                _check(_fingerprint(given), pins, "certificate")
+        return ""
+
+    def _check_signature(self, verify: Hmac, given: str, arrived: "_Arrived") -> None:
+        sent_at = arrived.headers.get(verify.timestamp.lower(), "")
+        signed = _signed(verify.signed, sent_at, arrived.body)
+        expected = [
+            verify.prefix + hmac.new(secret.encode(), signed, verify.algorithm).hexdigest()
+            for secret in self._all(verify.secrets)
+        ]
+        _check(given, expected, "signature")
+        is_time = sent_at.isascii() and sent_at.isdecimal() and len(sent_at) <= _DIGITS_OF_A_TIME
+        age = abs(int(sent_at) - arrived.now.timestamp()) if is_time else None
+        if age is None or age > verify.tolerance_seconds:
+            raise CallbackRefusedError("timestamp")
+
+    def _all(self, names: Sequence[str]) -> list[str]:
+        """Those that are there; an empty one would let anyone in and does not count."""
+        found = []
+        for name in names:
+            try:
+                found.append(self._secrets(name))
+            except KeyError:
+                continue
+        return [secret for secret in found if secret]
+
+    def _read(self, field: str, document: Any, headers: Mapping[str, str]) -> str:
+        found: str | None = getattr(self._callback, field).one(document, headers)
+        if found is None or len(found) > _LONGEST_ID:
+            raise CallbackMalformedError(field)
+        return found
+
+
+def _check(given: str, expected: Sequence[str], what: str) -> None:
+    """Every candidate is compared, so that the time does not tell which one it was."""
+    matches = [hmac.compare_digest(one.encode(), given.encode()) for one in expected]
+    if not given or not any(matches):
+        raise CallbackRefusedError(what)
+
+
+def _signed(template: str, timestamp: str, body: bytes) -> bytes:
+    """The signed bytes; the body goes in as it came, whatever its encoding."""
+    mark = "\0"
+    text = str(rendered(template, {"timestamp": timestamp, "body": mark}))
+    return body.join(part.encode() for part in text.split(mark))
+
+
+def _fingerprint(text: str) -> str:
+    return text.replace(":", "").strip().lower()

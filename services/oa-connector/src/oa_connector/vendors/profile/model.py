@@ -1,0 +1,341 @@
+"""What a profile may say, checked when it is loaded: a mistake is named by file, field and rule."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
+from zoneinfo import ZoneInfo
+
+import yaml
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from oa_connector.domain import Ability, Idempotency, Status
+from oa_connector.vendors.profile.reading import Extractor, Judged, Part, checked_path
+from oa_connector.vendors.profile.writing import names
+
+JsonPath = Annotated[str, AfterValidator(checked_path)]
+
+_FORM = frozenset(
+    {"business_key", "document_id", "template", "content_hash", "attempt", "claim_url"}
+    | {"title", "amount", "currency", "submitter", "approvers", "details"}
+)
+_ONE = frozenset({"instance_id"})
+_STEP = _ONE | {"step_id"}
+
+
+class ProfileError(Exception):
+    """A profile that cannot be used; the message names the file, the field and the rule."""
+
+
+class Call(Judged):
+    """One call of the OA; a transport adds what it sends."""
+
+    def sent(self) -> Any:
+        """The tree in which placeholders may stand."""
+        raise AttributeError(f"{type(self).__name__} does not say what it sends")
+
+    def needs(self, name: str) -> bool:
+        return name in names(self.sent())
+
+    def check_placeholders(self, place: str, known: frozenset[str]) -> None:
+        """Raises: ValueError, when a placeholder stands where nothing can fill it."""
+        unknown = sorted(names(self.sent()) - known)
+        if unknown:
+            there = ", ".join(sorted(known)) or "none"
+            raise ValueError(f"{place}: unknown placeholder {', '.join(unknown)}; known: {there}")
+
+
+C = TypeVar("C", bound=Call)
+
+
+class Clock(Part):
+    """How the OA writes time: the zone of times that name none, and the format it is asked in."""
+
+    zone: Annotated[str, AfterValidator(lambda name: ZoneInfo(name).key)] = "UTC"
+    format: str = "%Y-%m-%dT%H:%M:%SZ"
+
+
+class Process(Part):
+    """Where the fields of one process stand, in the answer of `fetch` and in items of lists.
+
+    `revision` is a number that grows with each change, where the OA has one.
+    """
+
+    instance_id: Extractor
+    status: Extractor
+    business_key: Extractor | None = None
+    content_hash: Extractor | None = None
+    amount: Extractor | None = None
+    created_at: Extractor | None = None
+    changed_at: Extractor | None = None
+    ended_at: Extractor | None = None
+    revision: Extractor | None = None
+
+
+class Create(Part, Generic[C]):
+    """The call that begins a process, and where its answer holds the process's id."""
+
+    call: C
+    instance_id: Extractor
+
+
+class Fetch(Part, Generic[C]):
+    """The call that reads one process. `gone_when`: statuses that say the OA knows it no more."""
+
+    call: C
+    gone_when: tuple[int, ...] = (404,)
+
+
+class Listing(Part, Generic[C]):
+    """A call that finds processes. `each` finds one item; `next` what `${cursor}` is to be then.
+
+    `first` is the cursor of the first page. A page of fewer than `page_size` is the last; a full
+    one without `next` may hide others, and counts as no answer.
+    """
+
+    call: C
+    each: JsonPath
+    first: str = ""
+    next: Extractor | None = None
+    page_size: int = Field(100, ge=1)
+
+
+class Detail(Part, Generic[C]):
+    """A further call for each decided step; `note_id` becomes `${note_id}` of the next."""
+
+    call: C
+    decided_by: Extractor | None = None
+    decided_at: Extractor | None = None
+    opinion: Extractor | None = None
+    note_id: Extractor | None = None
+
+
+StepWord = Literal["approve", "reject", "return", "asked", "queued", "none"]
+
+
+class Steps(Part, Generic[C]):
+    """Where the steps of a process stand: in a call of their own, or in the answer of `fetch`.
+
+    `words` says what the OA's word for a step means: decided, `asked` now, `queued` until later,
+    or `none` for a step that was taken away. `expected` finds one value for each step there must
+    be. With `decides`, the process is approved when every expected step is, and only then: the
+    OA's word for the whole is no decision.
+    """
+
+    call: C | None = None
+    each: JsonPath
+    total: Extractor | None = None
+    step_id: Extractor
+    status: Extractor
+    words: dict[str, StepWord]
+    person: Extractor | None = None
+    decided_by: Extractor | None = None
+    decided_at: Extractor | None = None
+    opinion: Extractor | None = None
+    changed_at: Extractor | None = None
+    details: tuple[Detail[C], ...] = ()
+    expected: Extractor | None = None
+    decides: bool = False
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.decides and self.expected is None:
+            raise ValueError("decides needs expected: how many steps there must be")
+        for field in ("decided_by", "decided_at"):
+            if not any(getattr(part, field) for part in (self, *self.details)):
+                raise ValueError(f"{field} is needed, here or in one of the details")
+        return self
+
+
+class Scans(Part, Generic[C]):
+    """The lists of processes that were created, or changed, in a window of the OA's time."""
+
+    created: Listing[C] | None = None
+    changed: Listing[C] | None = None
+
+
+class Withdrawal(Part, Generic[C]):
+    """A call that ends a process; `per` step: once for each step that is asked now."""
+
+    call: C
+    per: Literal["process", "step"] = "process"
+
+
+class Known(Part):
+    """The versions that this profile was proven with: from this one on, below that one."""
+
+    at_least: str
+    below: str
+
+    @model_validator(mode="after")
+    def _numbers(self) -> Self:
+        if not numbers(self.at_least) < numbers(self.below):
+            raise ValueError("at_least must be a lower version than below")
+        return self
+
+    def holds(self, version: str) -> bool:
+        return numbers(self.at_least) <= numbers(version) < numbers(self.below)
+
+
+class Probe(Part, Generic[C]):
+    """The call that names the OA's version, and the versions that are known."""
+
+    call: C
+    version: Extractor
+    known: Known
+
+
+class FormProbe(Part, Generic[C]):
+    """The call that shows a template's form; a change of what `parts` find is a changed form."""
+
+    call: C
+    parts: tuple[JsonPath, ...] = Field(min_length=1)
+
+
+class Hmac(Part):
+    """A signature over `signed`. `secrets` are names: the current one, then previous ones."""
+
+    kind: Literal["hmac"]
+    header: str
+    timestamp: str = Field(description="the header with the time, in seconds since 1970")
+    tolerance_seconds: int = Field(300, ge=1)
+    algorithm: Literal["sha256", "sha384", "sha512"] = "sha256"
+    signed: str = "${timestamp}.${body}"
+    prefix: str = ""
+    secrets: tuple[str, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _signs_all(self) -> Self:
+        if names(self.signed) != {"timestamp", "body"}:
+            raise ValueError("signed must hold ${timestamp} and ${body}, and nothing else")
+        return self
+
+
+class Token(Part):
+    """A shared secret in a header."""
+
+    kind: Literal["token"]
+    header: str
+    secrets: tuple[str, ...] = Field(min_length=1)
+
+
+class Mtls(Part):
+    """The fingerprint of the client's certificate, in a header that only the gateway can set."""
+
+    kind: Literal["mtls"]
+    header: str
+    fingerprints: tuple[str, ...] = Field(min_length=1, description="names of secrets")
+
+
+class Callback(Part):
+    """How a callback proves itself, which process it is about, and how two are told apart."""
+
+    verify: Annotated[Hmac | Token | Mtls, Field(discriminator="kind")]
+    instance_id: Extractor
+    delivery_id: Extractor
+
+
+class ProfileBase(Part, Generic[C]):
+    """Everything but the transport. `statuses` turns the OA's words into ours; others: UNKNOWN.
+
+    `account` is the name of the secret that holds our own account there: a step that it ended
+    was withdrawn, not decided. `claim_url` shows approvers the document; it may hold
+    `{document_id}`.
+    """
+
+    name: str = Field(min_length=1)
+    account: str | None = None
+    clock: Clock = Clock()
+    claim_url: str = ""
+    templates: tuple[str, ...] = Field(min_length=1)
+    idempotency: Idempotency = Idempotency.SEARCHABLE
+    withdraw_by: Ability = Field(Ability.NONE, description="where there is no call for it")
+    max_form_bytes: int = Field(65_536, ge=1)
+    create: Create[C]
+    process: Process
+    statuses: dict[str, Status]
+    fetch: Fetch[C]
+    steps: Steps[C] | None = None
+    resolve: Listing[C] | None = None
+    scan: Scans[C] = Scans()
+    withdraw: tuple[Withdrawal[C], ...] = ()
+    comment: C | None = None
+    probe: Probe[C]
+    form: FormProbe[C] | None = None
+    callback: Callback | None = None
+
+    @model_validator(mode="after")
+    def _can_be_found_again(self) -> Self:
+        if self.idempotency is Idempotency.SEARCHABLE and self.resolve is None:
+            raise ValueError("idempotency searchable needs resolve: how to find our key again")
+        if any(one.per == "step" for one in self.withdraw) and self.steps is None:
+            raise ValueError("withdraw per step needs steps")
+        if self.steps is None and Status.APPROVED in self.statuses.values():
+            raise ValueError("steps is needed: an approval counts by who gave it")
+        return self
+
+    @model_validator(mode="after")
+    def _placeholders(self) -> Self:
+        for place, call, known in self._calls():
+            call.check_placeholders(place, known)
+        return self
+
+    def _calls(self) -> list[tuple[str, C, frozenset[str]]]:
+        calls = [
+            ("create", self.create.call, _FORM),
+            ("fetch", self.fetch.call, _ONE),
+            ("probe", self.probe.call, frozenset[str]()),
+        ]
+        for place, listing, known in (
+            ("resolve", self.resolve, frozenset({"business_key", "cursor"})),
+            ("scan.created", self.scan.created, frozenset({"begins", "ends", "cursor"})),
+            ("scan.changed", self.scan.changed, frozenset({"begins", "ends", "cursor"})),
+        ):
+            if listing is not None:
+                calls.append((place, listing.call, known))
+        if self.steps is not None and self.steps.call is not None:
+            calls.append(("steps", self.steps.call, _ONE))
+        details = self.steps.details if self.steps else ()
+        calls += [("steps.details", one.call, _STEP | {"note_id"}) for one in details]
+        for one in self.withdraw:
+            known = _STEP if one.per == "step" else _ONE
+            calls.append(("withdraw", one.call, known | {"reason"}))
+        if self.comment is not None:
+            calls.append(("comment", self.comment, _ONE | {"text"}))
+        if self.form is not None:
+            calls.append(("form", self.form.call, frozenset({"template"})))
+        return calls
+
+
+P = TypeVar("P", bound=ProfileBase[Any])
+
+
+def load(path: Path, kind: type[P]) -> P:
+    """The profile in a YAML file.
+
+    Raises:
+        ProfileError: it cannot be read, or says something that is not allowed.
+    """
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ProfileError(f"{path}: {error}") from error
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        mistakes = [
+            f"{'.'.join(str(part) for part in one['loc']) or 'the file'}: {one['msg']}"
+            for one in error.errors(include_url=False)
+        ]
+        raise ProfileError("\n".join(f"{path}: {mistake}" for mistake in mistakes)) from error
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version: 5.0.3+dfsg-3 is (5, 0, 3).
+
+    Raises:
+        ValueError: it begins with none.
+    """
+    found = re.match(r"\D{0,8}(\d+(?:\.\d+)*)", version)
+    if found is None:
+        raise ValueError(f"{version!r} is no version")
+    return tuple(int(part) for part in found[1].split("."))
