@@ -118,18 +118,28 @@ def _principal(claims: dict[str, Any]) -> Principal:
     )
 
 
-async def principal(request: Request) -> Principal:
-    """The dependency that every route has: no token, no answer."""
+async def authenticate(request: Request) -> None:
+    """The dependency that every router is included with: no token, no answer.
+
+    Those of the route itself run after it and find the principal on the request: to nest them
+    would solve the same dependencies again for each.
+    """
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Problem(UNAUTHENTICATED, reason="Authorization: Bearer")
     verifier: Verifier = request.app.state.verifier
     try:
-        return await verifier.principal(token)
+        request.state.principal = await verifier.principal(token)
     except IssuerUnreachableError as error:
         raise Problem(BUSY) from error
     except (JoseError, ValueError) as error:
         raise Problem(UNAUTHENTICATED, reason=str(error)) from error
+
+
+async def principal(request: Request) -> Principal:
+    """Who is asking."""
+    known: Principal = request.state.principal
+    return known
 
 
 Me = Annotated[Principal, Depends(principal)]
@@ -138,9 +148,8 @@ Me = Annotated[Principal, Depends(principal)]
 def needs(*roles: str) -> Any:
     """A dependency for a route that only these roles may call."""
 
-    async def check(me: Me) -> Principal:
-        if not me.has(*roles):
+    async def check(request: Request) -> None:
+        if not request.state.principal.has(*roles):
             raise Problem(FORBIDDEN, roles=", ".join(roles))
-        return me
 
     return Depends(check)

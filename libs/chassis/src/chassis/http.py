@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils.compat import uuid7
 
 from chassis import metrics
-from chassis.auth import Verifier, needs, principal
+from chassis.auth import Verifier, authenticate, needs
 from chassis.db import AWAY, Database
 from chassis.problem import (
     BUSY,
@@ -168,8 +168,8 @@ def create_app(edge: Edge) -> FastAPI:
     for router in edge.public_routers:
         app.include_router(router)
     for router in edge.routers:
-        app.include_router(router, dependencies=[Depends(principal)])
-    app.include_router(_machine_routes(app), dependencies=[Depends(principal)])
+        app.include_router(router, dependencies=[Depends(authenticate)])
+    app.include_router(_machine_routes(app), dependencies=[Depends(authenticate)])
     _answer_errors(app, edge.refusals)
     app.add_middleware(_Edge, body_bytes=edge.body_bytes)
     return app

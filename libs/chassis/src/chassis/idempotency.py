@@ -9,7 +9,6 @@ from asyncpg import Record
 from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
-from chassis.auth import Me
 from chassis.db import Database, Tx
 from chassis.problem import Problem, Refusal, Text
 
@@ -156,8 +155,8 @@ class Once:
         return Keyed((self.subject, route, key), asked)
 
 
-async def _once(request: Request, me: Me) -> Once:
-    return Once(request, request.app.state.database, me.subject)
+async def _once(request: Request) -> Once:
+    return Once(request, request.app.state.database, request.state.principal.subject)
 
 
 OncePerKey = Annotated[Once, Depends(_once)]

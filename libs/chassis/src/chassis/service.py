@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -94,6 +95,7 @@ class Service:
             command_timeout=self.settings.postgres_command_seconds,
         )
         health = Health()
+        gc.freeze()  # what is loaded by now stays: no collection need look at it again
         try:
             return await _run_parts(self._parts(database, health, draining), health, draining, self)
         finally:

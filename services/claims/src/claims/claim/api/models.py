@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 
 from chassis.problem import FieldRefusal, Text
 from events import ClaimId, ContentHash, EmployeeId, Money
-from fastapi import Depends
+from fastapi import Path
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -123,13 +123,13 @@ City = Annotated[str, _up_to(60), BeforeValidator(_printable)]
 ShortWords = Annotated[str, _up_to(200), BeforeValidator(_printable)]
 
 
-async def _claim_id(claim_id: str) -> ClaimId:
+def _claim_id(claim_id: str) -> ClaimId:
     if not re.fullmatch(r"[0-9a-f-]{36}", claim_id):
         raise ClaimNotFound
     return ClaimId(claim_id)
 
 
-ClaimIdInPath = Annotated[ClaimId, Depends(_claim_id)]
+ClaimIdInPath = Annotated[ClaimId, Path(), AfterValidator(_claim_id)]
 
 
 class MoneyIn(BaseModel):
