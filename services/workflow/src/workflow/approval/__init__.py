@@ -1,0 +1,1 @@
+"""One document's approval: whom it asks, what they may do, and what came of it."""

@@ -1,0 +1,113 @@
+"""What every change of approvals needs: what the world looks like now, and keeping what came of it.
+
+Approvals are locked in one order, by document and revision, before anything is decided on them.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from chassis import Origin, Retry, Tx
+from events import EmployeeId
+from events.workflow import ApprovalActed, DocumentKind
+
+from workflow.approval import store
+from workflow.approval.domain import Approval, Moment, Task
+from workflow.calendar.domain import WorkCalendar
+from workflow.calendar.handlers import calendar
+from workflow.definition.domain import NoAdministrator, administrator
+from workflow.directory.domain import Directory
+from workflow.directory.handlers import directory_around
+from workflow.standin.handlers import stand_ins
+
+_NEVER_ASKED = WorkCalendar.of(())  # no step of theirs has a deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An approval before and after. `before` None: it is new; `origin` None: the transaction's."""
+
+    before: Approval | None
+    after: Approval
+    origin: Origin | None = None
+
+
+async def moment_for(
+    tx: Tx, approvals: Collection[Approval], people: Collection[EmployeeId]
+) -> Moment:
+    """The world around these people, for approvals of one kind: who is gone, who stands in."""
+    if not people:
+        return Moment(tx.now, await _calendar_of(tx, approvals))
+    directory = await directory_around(tx, people)
+    gone = frozenset(person for person in people if not directory.is_here(person))
+    # Whoever takes over may be away too.
+    asked = {*people, *directory.people} if gone else people
+    kind = next((one.kind for one in approvals), DocumentKind.UNKNOWN)
+    away = await stand_ins(tx, asked, kind, tx.now)
+    return Moment(tx.now, await _calendar_of(tx, approvals), away, gone, directory)
+
+
+async def moment_of_plan(tx: Tx, approvals: Collection[Approval]) -> Moment:
+    """The same for routes that have just been planned: whom they name is here."""
+    people = {
+        found.approver_id for one in approvals for step in one.route[:1] for found in step.found
+    }
+    kind = next((one.kind for one in approvals), DocumentKind.UNKNOWN)
+    away = await stand_ins(tx, people, kind, tx.now) if people else {}
+    return Moment(tx.now, await _calendar_of(tx, approvals), away)
+
+
+async def _calendar_of(tx: Tx, approvals: Iterable[Approval]) -> WorkCalendar:
+    is_timed = any(step.deadline is not None for one in approvals for step in one.route)
+    return await calendar(tx) if is_timed else _NEVER_ASKED
+
+
+async def keep(tx: Tx, changes: Sequence[Change]) -> None:
+    """Save what changed and say what happened; the number of statements does not grow with them."""
+    changed = [change for change in changes if change.after is not change.before]
+    if not changed:
+        return
+    if new := [change.after for change in changed if change.before is None]:
+        await store.add_approvals(tx, new, tx.now)
+    if old := [change.after for change in changed if _is_moved(change)]:
+        await store.save_approvals(tx, old)
+    await store.save_tasks(
+        tx, [(_place(change.after), task) for change in changed for task in _tasks(change)]
+    )
+    if dues := [due for change in changed for due in change.after.dues]:
+        await store.add_dues(tx, dues)
+    facts = [(fact, change.origin) for change in changed for fact in change.after.facts]
+    if acts := [fact for fact, _ in facts if isinstance(fact, ApprovalActed)]:
+        await store.add_acts(tx, acts)
+    for fact, origin in facts:
+        tx.emit(fact, origin=origin)
+
+
+def _is_moved(change: Change) -> bool:
+    """Whether the approval's own row differs."""
+    before, after = change.before, change.after
+    return before is not None and (before.status, before.back, before.route) != (
+        *(after.status, after.back, after.route),
+    )
+
+
+def _tasks(change: Change) -> list[Task]:
+    """Those that are new or another than before."""
+    known = set(map(id, change.before.tasks)) if change.before is not None else set()
+    return [task for task in change.after.tasks if id(task) not in known]
+
+
+def _place(approval: Approval) -> store.Place:
+    return approval.document_id, approval.revision
+
+
+async def ask_administrator(tx: Tx, approval: Approval, why: str) -> None:
+    """The step that waits in the OA is asked of an administrator, in Tonglu from here on."""
+    if approval.current_step is None or approval.runs_here:
+        return  # it has ended, or a person of ours is asked already
+    directory: Directory = await directory_around(tx, {approval.submitter_id})
+    try:
+        found = administrator(approval.submitter_id, directory, why=why)
+    except NoAdministrator as error:
+        raise Retry("a person must look, and no one holds the role admin") from error
+    moment = await moment_for(tx, [approval], {found.approver_id})
+    await keep(tx, [Change(approval, approval.taken_over(found, moment))])

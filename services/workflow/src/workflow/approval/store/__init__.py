@@ -1,0 +1,52 @@
+"""All SQL of approvals, their tasks, acts and deadlines, one function per question."""
+
+from workflow.approval.store.deadlines import add_dues, forget_dues, now, put_off_due, take_due
+from workflow.approval.store.loading import (
+    approvals_asking,
+    approvals_for_change,
+    approvals_of_tasks,
+    approvals_stranded,
+    latest_for_change,
+)
+from workflow.approval.store.reading import (
+    INBOX,
+    DoneAct,
+    acts,
+    in_trouble,
+    inbox,
+    is_copied,
+    last_urged,
+    latest,
+    of_task,
+    revision_with,
+)
+from workflow.approval.store.rows import Place
+from workflow.approval.store.saving import add_acts, add_approvals, save_approvals, save_tasks
+
+__all__ = [
+    "INBOX",
+    "DoneAct",
+    "Place",
+    "acts",
+    "add_acts",
+    "add_approvals",
+    "add_dues",
+    "approvals_asking",
+    "approvals_for_change",
+    "approvals_of_tasks",
+    "approvals_stranded",
+    "forget_dues",
+    "in_trouble",
+    "inbox",
+    "is_copied",
+    "last_urged",
+    "latest",
+    "latest_for_change",
+    "now",
+    "of_task",
+    "put_off_due",
+    "revision_with",
+    "save_approvals",
+    "save_tasks",
+    "take_due",
+]
