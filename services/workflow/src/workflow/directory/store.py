@@ -48,30 +48,41 @@ async def save_departments(tx: Tx, departments: Sequence[DepartmentUpdated]) -> 
 
 
 # UNION, not UNION ALL: a circle of managers or of departments ends by itself, and whoever is found
-# twice is read once.
+# twice is read once. LATERAL with LIMIT 1 is a look-up by key for each row: PostgreSQL cannot guess
+# how far a recursion goes, and would read the whole company instead.
 _AROUND = """
 WITH RECURSIVE line AS (
     SELECT employee_id, department_id, manager_id, roles, is_active
       FROM employee WHERE employee_id = ANY($1::text[])
     UNION
-    SELECT e.employee_id, e.department_id, e.manager_id, e.roles, e.is_active
-      FROM employee e JOIN line l ON e.employee_id = l.manager_id
+    SELECT e.* FROM line l CROSS JOIN LATERAL (
+        SELECT employee_id, department_id, manager_id, roles, is_active
+          FROM employee WHERE employee_id = l.manager_id LIMIT 1) AS e
 ), above AS (
-    SELECT d.department_id, d.parent_id, d.head_id
-      FROM department d
-     WHERE d.department_id IN (SELECT department_id FROM line WHERE employee_id = ANY($1::text[]))
+    SELECT d.* FROM (SELECT DISTINCT department_id FROM line WHERE employee_id = ANY($1)) AS own
+     CROSS JOIN LATERAL (
+        SELECT department_id, parent_id, head_id
+          FROM department WHERE department_id = own.department_id LIMIT 1) AS d
     UNION
-    SELECT d.department_id, d.parent_id, d.head_id
-      FROM department d JOIN above a ON d.department_id = a.parent_id
+    SELECT d.* FROM above a CROSS JOIN LATERAL (
+        SELECT department_id, parent_id, head_id
+          FROM department WHERE department_id = a.parent_id LIMIT 1) AS d
 ), owned AS (
     SELECT id, owner_id FROM cost_centre WHERE id = ANY($3::text[])
+), named AS (
+    SELECT head_id AS id FROM above UNION SELECT owner_id FROM owned
+), people AS (
+    SELECT * FROM line
+    UNION
+    SELECT e.* FROM named CROSS JOIN LATERAL (
+        SELECT employee_id, department_id, manager_id, roles, is_active
+          FROM employee WHERE employee_id = named.id LIMIT 1) AS e
+    UNION
+    SELECT employee_id, department_id, manager_id, roles, is_active
+      FROM employee WHERE roles && $2::text[]
 )
 SELECT 'person' AS what, employee_id AS id, department_id AS up, manager_id AS by, roles, is_active
-  FROM (SELECT * FROM line
-        UNION
-        SELECT employee_id, department_id, manager_id, roles, is_active FROM employee
-         WHERE employee_id IN (SELECT head_id FROM above UNION SELECT owner_id FROM owned)
-            OR roles && $2::text[]) AS people
+  FROM people
 UNION ALL
 SELECT 'department', department_id, parent_id, head_id, NULL, NULL FROM above
 UNION ALL
