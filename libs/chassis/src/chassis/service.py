@@ -132,6 +132,9 @@ class Service:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # whose address it is has no meaning here
+                ws="none",
+                lifespan="off",
                 timeout_graceful_shutdown=int(self.settings.drain_seconds),
             )
         )
