@@ -46,7 +46,8 @@ class Part(BaseModel):
 class Extractor(Part):
     """Where a value stands: a JSONPath into the body, or a header. A bare text is a JSONPath.
 
-    Of a long value `pattern` keeps what its one group matches; of several, `take` keeps one.
+    Of a long value `pattern` keeps what its one group matches, as often as it does; of several
+    values `take` keeps one.
     """
 
     path: str | None = None
@@ -77,8 +78,7 @@ class Extractor(Part):
             found = values_at(self.path, body)
         texts = [_text(value) for value in found]
         if self.pattern is not None:
-            matches = [_pattern(self.pattern).search(text) for text in texts]
-            texts = [match[1] for match in matches if match]
+            texts = [match[1] for text in texts for match in _pattern(self.pattern).finditer(text)]
         return [text for text in texts if text]
 
     def one(self, body: Any, headers: Mapping[str, str] | None = None) -> str | None:

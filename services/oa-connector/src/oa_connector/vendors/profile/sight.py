@@ -183,7 +183,11 @@ def decided(word: Status, outcomes: Sequence[str | None], expected: int) -> Stat
     return Status.APPROVED if is_whole else Status.PENDING
 
 
-def fingerprint(found: Any) -> str:
-    """The same for the same values, whatever the order of keys."""
-    text = json.dumps(found, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+def fingerprint(found: Sequence[Sequence[Any]]) -> str:
+    """The same for the same values, in whatever order an OA lists them."""
+    parts = [sorted(_canonical(value) for value in part) for part in found]
+    return hashlib.sha256(_canonical(parts).encode()).hexdigest()
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
