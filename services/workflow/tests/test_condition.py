@@ -63,6 +63,8 @@ def holds(source: str, document: Document = DOCUMENT) -> bool:
         'department.id == "D2" && "D1" in department.path',
         'claim.cost_centre == ""',
         "size(claim.lines) > 0 && amount / size(claim.lines) == 34000",
+        "claim.lines.all(a, claim.lines.exists(b, b.amount <= a.amount))"
+        " && claim.lines.all(c, c.amount > 0)",
         "// amounts are hundredths\namount % 100 == 0",
     ],
 )
@@ -86,6 +88,10 @@ def test_condition_sees_the_document_its_submitter_and_the_department(source) ->
         ("false && nosuch(1)", 1, 10, "no function nosuch"),
         ('"a/b" == claim.title || 1/0 == 1', 1, 26, "zero"),
         ("true || amount % 0 == 1", 1, 16, "zero"),
+        (
+            "claim.lines.all(a, claim.lines.all(b, claim.lines.all(c, a.amount > 0)))",
+            *(1, 49, "nest at most 2"),
+        ),
         ("amount / size(violations) > 1", 1, 8, "zero"),
         ("100 / (amount - 50000) > 1", 1, 5, "zero"),
         ('100 / (amount - money("1234.50 CNY")) > 1', 1, 5, "zero"),

@@ -124,9 +124,9 @@ def _read(body: bytes, id_: str) -> Definition:
     try:
         new = parse_definition(body.decode())
     except UnicodeDecodeError as error:
-        raise DefinitionInvalid([_NOT_UTF8]) from error
+        raise DefinitionInvalid.by(_NOT_UTF8) from error
     if new.id != id_:
-        raise DefinitionInvalid([_OTHER_ID])
+        raise DefinitionInvalid.by(_OTHER_ID)
     return new
 
 

@@ -13,6 +13,7 @@ from events.workflow import DocumentKind
 
 from workflow.definition.domain.names import (
     Place,
+    deep_macro,
     place_of,
     places_of,
     unknown_field,
@@ -30,6 +31,7 @@ _FUNCTIONS = frozenset(
 _SYNTAX = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
 _MONEY = re.compile(r"(?<!\d)\d{1,11}(?:\.\d\d?)? [A-Z]{3}\b")
 _CURRENCY = re.compile(r"[A-Z]{3}")
+_MOST_NESTED = 2
 _FAILURES = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 
 
@@ -173,10 +175,8 @@ def compiled(source: str) -> Condition:
     except ValueError as error:
         raise _syntax(str(error)) from error
     _refuse_unknown(source, program.functions())
+    _refuse_hidden(source)
     condition = Condition(source, program)
-    zero = zero_divisor(source)
-    if zero is not None:  # a sample may not get there, a document will
-        raise ConditionInvalid(place_of(source, zero), "除以零", "divides by zero")
     for sample in _samples(source):
         try:
             condition.holds(sample)
@@ -216,6 +216,18 @@ def _refuse_unknown(source: str, functions: Sequence[str]) -> None:
             f"没有字段 {wrong.name}；可用的有 {known}",
             f"there is no field {wrong.name}; known are {known}",
         )
+
+
+def _refuse_hidden(source: str) -> None:
+    """What no sample need show, and a real document will."""
+    zero = zero_divisor(source)
+    if zero is not None:
+        raise ConditionInvalid(place_of(source, zero), "除以零", "divides by zero")
+    deep = deep_macro(source, _MOST_NESTED)
+    if deep is not None:
+        zh = f"exists、all、filter、map 最多嵌套 {_MOST_NESTED} 层"
+        en = f"exists, all, filter and map nest at most {_MOST_NESTED} deep"
+        raise ConditionInvalid(place_of(source, deep), zh, en)
 
 
 def _failed(source: str, failed: ConditionFailed) -> ConditionInvalid:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 import yaml
 from pydantic import ValidationError
@@ -28,14 +28,18 @@ class Fault:
 class DefinitionInvalid(ValueError):
     """A definition breaks rules; the message names the place, the field and the rule of each."""
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
-        super().__init__(
-            "; ".join(
-                f"line {one.place.line}, column {one.place.column}: {one.field}: {one.en}"
-                for one in faults
-            )
-        )
+    def __init__(self, said: str, faults: Sequence[Fault] = ()) -> None:
+        super().__init__(said)
         self.faults = tuple(faults)
+
+    @classmethod
+    def by(cls, *faults: Fault) -> Self:
+        """Refused for these faults."""
+        said = (
+            f"line {one.place.line}, column {one.place.column}: {one.field}: {one.en}"
+            for one in faults
+        )
+        return cls("; ".join(said), faults)
 
 
 class DefinitionChanged(ValueError):
@@ -71,7 +75,7 @@ def parse_definition(text: str) -> Definition:
     try:
         return Definition.model_validate(content)
     except ValidationError as error:
-        raise DefinitionInvalid(list(_faults(error, text, node))) from error
+        raise DefinitionInvalid.by(*_faults(error, text, node)) from error
 
 
 def _load(text: str) -> tuple[yaml.Node | None, Any]:
@@ -109,7 +113,7 @@ def storable(definition: Definition) -> str:
 
 
 def _not_yaml(place: Place, said: str) -> DefinitionInvalid:
-    return DefinitionInvalid([Fault("/", place, f"不是合法的 YAML：{said}", f"not YAML: {said}")])
+    return DefinitionInvalid.by(Fault("/", place, f"不是合法的 YAML：{said}", f"not YAML: {said}"))
 
 
 def _refuse_twice(node: yaml.Node | None, seen: set[int]) -> None:
@@ -129,7 +133,7 @@ def _refuse_twice(node: yaml.Node | None, seen: set[int]) -> None:
         name = str(key.value)
         if name in passed:
             twice = Fault(f"/{name}", _at(key), f"{name} 出现了两次", f"{name} stands twice")
-            raise DefinitionInvalid([twice])
+            raise DefinitionInvalid.by(twice)
         passed.add(name)
         _refuse_twice(value, seen)
 

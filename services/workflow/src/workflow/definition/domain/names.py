@@ -63,6 +63,21 @@ def zero_divisor(source: str) -> int | None:
     return None
 
 
+def deep_macro(source: str, most: int) -> int | None:
+    """The offset of a macro inside more than `most - 1` others: each multiplies the work."""
+    within: list[bool] = []  # of each open parenthesis, whether it is a macro's
+    before = _END
+    for token in _tokens(source):
+        if token.text == "(":
+            within.append(before.text in _MACROS)
+            if sum(within) > most:
+                return before.offset
+        elif token.text == ")" and within:
+            within.pop()
+        before = token
+    return None
+
+
 def unknown_field(source: str, shape: Mapping[str, Any]) -> Wrong | None:
     """The first name that is neither a variable nor a field of what stands before its dot.
 
