@@ -12,7 +12,7 @@ import pytest
 from chassis import Database, Received
 from chassis.http import Edge
 from chassis.testing import Issuer, api_client, database_fixture
-from events import ClaimId, DepartmentId, EmployeeId, Envelope, Event, EventId, Money, TenantId
+from events import ClaimId, DepartmentId, EmployeeId, Envelope, Event, EventId, Money
 from events.claims import ClaimSubmitted, ExpenseLine
 from events.directory import (
     DepartmentStatus,
@@ -20,11 +20,12 @@ from events.directory import (
     EmployeeUpdated,
     EmploymentStatus,
 )
-from events.workflow import DocumentKind, Mode
 from uuid_utils.compat import uuid7
-from workflow import handlers
-from workflow.api import REFUSALS, router
-from workflow.domain import Approver, Definition, Label, Rule, Step
+from workflow.api import REFUSALS, ROUTERS
+from workflow.approval import handlers
+from workflow.definition.domain import Definition
+from workflow.definition.handlers import import_definitions
+from workflow.directory.handlers import on_departments
 
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 
@@ -93,25 +94,37 @@ def a_department() -> Callable[..., DepartmentUpdated]:
     return department
 
 
+RULES = {"line_manager", "department_head"}
+
+
 @pytest.fixture(scope="session")
 def definition() -> Callable[..., Definition]:
-    """Line manager, then finance, in our inbox, unless told otherwise; `tenant`: in that OA."""
+    """Line manager, then finance, in our inbox, unless told otherwise.
 
-    def make(*rules: str, version: int = 1, tenant: str | None = None) -> Definition:
-        approvers = [
-            Approver(rule=Rule(rule)) if rule in set(Rule) else Approver(rule=Rule.ROLE, role=rule)
-            for rule in rules or ("line_manager", "finance")
-        ]
-        return Definition(
-            id="travel-claim",
-            version=version,
-            name=Label(zh="差旅报销", en="Travel claim"),
-            kind=DocumentKind.CLAIM,
-            mode=Mode.DELEGATED if tenant else Mode.NATIVE,
-            tenant=TenantId(tenant) if tenant else None,
-            steps=tuple(
-                Step(name=f"step {n}", approver=one) for n, one in enumerate(approvers, start=1)
-            ),
+    A step is a rule, a role, or a whole step; `tenant`: decided in that OA, or `mode` there.
+    """
+
+    def step(number: int, rule: Any) -> dict[str, Any]:
+        if isinstance(rule, dict):
+            return {"name": f"step {number}", **rule}
+        approver = {"rule": rule} if rule in RULES else {"rule": "role", "role": rule}
+        return {"name": f"step {number}", "approver": approver}
+
+    def make(
+        *rules: Any, version: int = 1, tenant: str | None = None, **settings: Any
+    ) -> Definition:
+        steps = rules or ("line_manager", "finance")
+        return Definition.model_validate(
+            {
+                "id": "travel-claim",
+                "version": version,
+                "name": {"zh": "差旅报销", "en": "Travel claim"},
+                "kind": "claim",
+                "mode": "delegated" if tenant else "native",
+                "tenant": tenant,
+                "steps": [step(n, one) for n, one in enumerate(steps, start=1)],
+                **settings,
+            }
         )
 
     return make
@@ -168,21 +181,31 @@ def hire(do: Do) -> Do:
 async def database(bare_database: Database, hire: Do, do: Do) -> Database:
     await hire(*COMPANY)
     tree = [department("D100", None, "chen"), department("D110", "D100", "wang")]
-    await do(handlers.on_departments, received(tree))
+    await do(on_departments, received(tree))
     return bare_database
 
 
 @pytest.fixture
-async def submitted(database: Database, do: Do, definition, claim) -> Do:
+def hand_in(database: Database, do: Do) -> Do:
+    """Hand documents in or withdraw them, as one batch of their topic."""
+
+    async def bring(*events: Event) -> Sequence[Event]:
+        return await do(handlers.on_claims, received(events))
+
+    return bring
+
+
+@pytest.fixture
+async def submitted(database: Database, do: Do, hand_in: Do, definition, claim) -> Do:
     """Hand a claim in, approved by these rules."""
 
-    async def hand_in(
-        *rules: str, tenant: str | None = None, of: ClaimSubmitted | None = None
+    async def make(
+        *rules: Any, of: ClaimSubmitted | None = None, **settings: Any
     ) -> Sequence[Event]:
-        await do(handlers.import_definitions, [definition(*rules, tenant=tenant)])
-        return await do(handlers.on_claim_submitted, of or claim())
+        await do(import_definitions, [definition(*rules, **settings)])
+        return await hand_in(of or claim())
 
-    return hand_in
+    return make
 
 
 @pytest.fixture(scope="session")
@@ -193,7 +216,7 @@ def issuer() -> Issuer:
 @pytest.fixture
 async def client(database: Database, issuer: Issuer) -> AsyncIterator[httpx.AsyncClient]:
     verifier = issuer.verifier()
-    async with api_client(Edge("workflow", database, verifier, [router], REFUSALS)) as client:
+    async with api_client(Edge("workflow", database, verifier, ROUTERS, REFUSALS)) as client:
         client.headers["accept-language"] = "en"
         yield client
     await verifier.close()

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from events import EmployeeId
 from events.oa import Drift, OADriftDetected
-from workflow import handlers
+from workflow.approval import handlers
 
 HASH = "ab" * 32
 TASK = "c-1.1.1.1"
@@ -52,7 +52,7 @@ async def test_inbox_is_paged_without_loss_while_tasks_are_decided(
 ) -> None:
     await submitted()
     for number in range(2, 6):
-        await do(handlers.on_claim_submitted, claim(f"c-{number}"))
+        await hand_in(claim(f"c-{number}"))
     seen, cursor = [], ""
     while cursor is not None:
         page = (await read("wang", f"/api/tasks?limit=2{cursor}")).json()
@@ -118,7 +118,7 @@ async def test_decided_task_says_by_whom_when_and_where(client, submitted, act) 
 
 async def test_task_called_off_says_so(database, submitted, do, claim, act) -> None:
     await submitted()
-    await do(handlers.on_claim_submitted, claim(revision=2))
+    await hand_in(claim(revision=2))
     answer = await act("wang")
     assert (answer.status_code, answer.json()["title"]) == (409, "task cancelled")
 
@@ -214,7 +214,7 @@ async def test_road_of_a_document_is_not_found_by_others(submitted, do, claim, r
     assert (await read("lin", "/api/approvals/c-2")).status_code == 404
     assert (await read("lin", "/api/approvals/%00")).status_code == 404
     # Who took part in an earlier revision alone has no part in this one.
-    await do(handlers.on_claim_submitted, claim(revision=2, employee_id=EmployeeId("zhao")))
+    await hand_in(claim(revision=2, employee_id=EmployeeId("zhao")))
     assert (await read("lin", "/api/approvals/c-1")).status_code == 404
 
 

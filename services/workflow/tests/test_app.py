@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import pytest
-from workflow.app import read_definitions
-from workflow.domain import DefinitionInvalid
+from workflow.app import DefinitionsUnreadable, read_definitions
 from workflow.settings import PACKAGED_DEFINITIONS
 
 GOOD = """
@@ -42,7 +41,7 @@ def test_packaged_definition_is_valid() -> None:
 )
 def test_error_names_file_field_and_rule(tmp_path: Path, old, new, field, rule) -> None:
     (tmp_path / "a.yaml").write_text(GOOD.replace(old, new), encoding="utf-8")
-    with pytest.raises(DefinitionInvalid) as refused:
+    with pytest.raises(DefinitionsUnreadable) as refused:
         read_definitions(tmp_path)
     assert str(refused.value).startswith(f"a.yaml: {field}: ")
     assert rule in str(refused.value)
@@ -58,12 +57,12 @@ def test_error_names_file_field_and_rule(tmp_path: Path, old, new, field, rule) 
 )
 def test_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "a.yaml").write_bytes(content)
-    with pytest.raises(DefinitionInvalid) as refused:
+    with pytest.raises(DefinitionsUnreadable) as refused:
         read_definitions(tmp_path)
     assert str(refused.value).startswith(said)
 
 
 @pytest.mark.parametrize("folder", [".", "missing"])
 def test_folder_without_definitions_is_refused(tmp_path: Path, folder: str) -> None:
-    with pytest.raises(DefinitionInvalid, match="put one definition there"):
+    with pytest.raises(DefinitionsUnreadable, match="put one definition there"):
         read_definitions(tmp_path / folder)

@@ -26,11 +26,10 @@ from events.workflow import (
     Mode,
     Outcome,
 )
-from workflow import handlers, store
-from workflow.domain import (
+from workflow.approval import handlers, store
+from workflow.approval.domain import (
     TONGLU,
     Approval,
-    DefinitionChanged,
     Status,
     TaskCancelled,
     TaskDecided,
@@ -45,7 +44,7 @@ OA = TenantId("oa")
 
 async def latest(database: Database) -> Approval:
     async with database.transaction() as tx:
-        found = await store.latest_approval(tx, DOCUMENT, None)
+        found = await store.latest(tx, DOCUMENT, None)
     assert found is not None
     return found
 
@@ -102,10 +101,10 @@ async def test_claim_of_someone_unknown_or_without_a_definition_waits(
     database, do, definition, claim
 ) -> None:
     with pytest.raises(Retry, match="no definition"):
-        await do(handlers.on_claim_submitted, claim())
-    await do(handlers.import_definitions, [definition()])
+        await hand_in(claim())
+    await do(import_definitions, [definition()])
     with pytest.raises(Retry, match="not caught up"):
-        await do(handlers.on_claim_submitted, claim(employee_id=EmployeeId("new")))
+        await hand_in(claim(employee_id=EmployeeId("new")))
 
 
 async def test_step_that_no_one_can_take_waits(database, hire, submitted, employee) -> None:
@@ -118,7 +117,7 @@ async def test_resubmission_closes_the_old_approval_and_opens_its_own(
     database, do, submitted, claim
 ) -> None:
     await submitted()
-    facts = await do(handlers.on_claim_submitted, claim(revision=2, content_hash="cd" * 32))
+    facts = await hand_in(claim(revision=2, content_hash="cd" * 32))
     assert types(facts) == [ApprovalCancelled, ApprovalRequested, ApprovalTaskAssigned]
     assert [fact.revision for fact in facts] == [1, 2, 2]
     kept = await latest(database)
@@ -232,10 +231,10 @@ async def test_doubt_waits_where_there_is_no_administrator(
 
 async def test_withdrawal_calls_the_approval_off_once(database, do, submitted) -> None:
     await submitted()
-    assert await do(handlers.on_claim_withdrawn, withdrawal(2)) == ()
-    (fact,) = await do(handlers.on_claim_withdrawn, withdrawal())
+    assert await hand_in(withdrawal(2)) == ()
+    (fact,) = await hand_in(withdrawal())
     assert isinstance(fact, ApprovalCancelled)
-    assert await do(handlers.on_claim_withdrawn, withdrawal()) == ()
+    assert await hand_in(withdrawal()) == ()
     assert (await latest(database)).status is Status.CANCELLED
     with pytest.raises(TaskCancelled):
         await do(handlers.decide_task, TaskId("c-1.1.1.1"), by("wang"))
@@ -336,36 +335,36 @@ async def test_definition_is_kept_once_and_its_highest_version_is_in_force(
 ) -> None:
     first, second = definition(), definition("finance", version=2)
     for batch in ([second], [second, first], [first]):
-        await do(handlers.import_definitions, batch)
+        await do(import_definitions, batch)
         async with database.transaction() as tx:
             assert await store.definition_of(tx, second.kind) == second
 
 
 async def test_definition_changed_under_its_version_is_refused(database, do, definition) -> None:
-    await do(handlers.import_definitions, [definition()])
+    await do(import_definitions, [definition()])
     with pytest.raises(DefinitionChanged, match="raise its version"):
-        await do(handlers.import_definitions, [definition("finance")])
+        await do(import_definitions, [definition("finance")])
 
 
 async def test_second_definition_of_a_kind_is_refused(database, do, definition) -> None:
     other = definition(version=9).model_copy(update={"id": "other"})
     with pytest.raises(DefinitionChanged, match="approved by travel-claim"):
-        await do(handlers.import_definitions, [definition(), other])
+        await do(import_definitions, [definition(), other])
 
 
 async def test_processes_that_start_together_import_one_after_the_other(
     database, do, definition
 ) -> None:
     async with database.transaction() as tx:
-        await handlers.import_definitions(tx, [definition()])
-        late = asyncio.ensure_future(do(handlers.import_definitions, [definition()]))
+        await import_definitions(tx, [definition()])
+        late = asyncio.ensure_future(do(import_definitions, [definition()]))
         await until_one_waits_for_a_lock(database)
     assert await late == ()
 
 
 async def test_running_approval_keeps_its_version(database, do, submitted, definition) -> None:
     await submitted()
-    await do(handlers.import_definitions, [definition("line_manager", version=2)])
+    await do(import_definitions, [definition("line_manager", version=2)])
     _, asked = await do(handlers.decide_task, TaskId("c-1.1.1.1"), by("wang"))
     assert asked.assignee_id == "zhao"
     assert (await latest(database)).definition == "travel-claim@1"

@@ -7,10 +7,11 @@ from pathlib import Path
 from chassis import Database
 from chassis.service import Loop, Service
 
-from workflow import handlers
-from workflow.api import REFUSALS, router
+from workflow.api import REFUSALS, ROUTERS
+from workflow.approval.delivery import deliver
 from workflow.consumer import SUBSCRIPTIONS
-from workflow.domain import Definition, DefinitionInvalid, parse_definition
+from workflow.definition import handlers as definition_handlers
+from workflow.definition.domain import Definition, DefinitionInvalid, parse_definition
 from workflow.settings import Settings
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
@@ -22,22 +23,26 @@ def service() -> Service:
         name="workflow",
         settings=settings,
         migrations=MIGRATIONS,
-        routers=[router],
+        routers=ROUTERS,
         refusals=REFUSALS,
         subscriptions=SUBSCRIPTIONS,
-        loops=[_import_once(read_definitions(settings.definitions_dir))],
+        loops=[_import_once(read_definitions(settings.definitions_dir)), deliver],
     )
+
+
+class DefinitionsUnreadable(ValueError):
+    """The folder of definitions cannot be imported; the message names the file and each fault."""
 
 
 def read_definitions(folder: Path) -> list[Definition]:
     """Every *.yaml file of the folder.
 
     Raises:
-        DefinitionInvalid: a file breaks a rule, or there is none at all.
+        DefinitionsUnreadable: a file breaks a rule, or there is none at all.
     """
     found = [_read(file) for file in sorted(folder.glob("*.yaml"))]
     if not found:
-        raise DefinitionInvalid(f"{folder}: holds no *.yaml; put one definition there")
+        raise DefinitionsUnreadable(f"{folder}: holds no *.yaml; put one definition there")
     return found
 
 
@@ -45,15 +50,15 @@ def _read(file: Path) -> Definition:
     try:
         return parse_definition(file.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
-        raise DefinitionInvalid(f"{file.name}: not UTF-8; save it as UTF-8") from error
+        raise DefinitionsUnreadable(f"{file.name}: not UTF-8; save it as UTF-8") from error
     except DefinitionInvalid as error:
-        raise DefinitionInvalid(f"{file.name}: {error}") from error
+        raise DefinitionsUnreadable(f"{file.name}: {error}") from error
 
 
 def _import_once(definitions: Sequence[Definition]) -> Loop:
     async def import_definitions(database: Database, draining: asyncio.Event) -> None:
         async with database.transaction() as tx:
-            await handlers.import_definitions(tx, definitions)
+            await definition_handlers.import_definitions(tx, definitions)
         await draining.wait()
 
     return import_definitions

@@ -5,14 +5,14 @@ from events.claims import ClaimSubmitted, ClaimWithdrawn
 from events.directory import DepartmentUpdated, EmployeeUpdated
 from events.oa import OADecisionReceived, OADriftDetected, OAInstanceClosed
 
-from workflow import handlers
+from workflow.approval import handlers as approval_handlers
+from workflow.directory import handlers as directory_handlers
 
 SUBSCRIPTIONS = (
-    on(ClaimSubmitted, handlers.on_claim_submitted),
-    on(ClaimWithdrawn, handlers.on_claim_withdrawn),
-    on(OADecisionReceived, handlers.on_oa_decision),
-    on(OAInstanceClosed, handlers.on_oa_closed),
-    on(OADriftDetected, handlers.on_oa_drift),
-    on_batch(EmployeeUpdated, handlers.on_employees),
-    on_batch(DepartmentUpdated, handlers.on_departments),
+    on_batch((ClaimSubmitted, ClaimWithdrawn), approval_handlers.on_claims),
+    on(OADecisionReceived, approval_handlers.on_oa_decision),
+    on(OAInstanceClosed, approval_handlers.on_oa_closed),
+    on(OADriftDetected, approval_handlers.on_oa_drift),
+    on_batch(EmployeeUpdated, approval_handlers.on_employees),
+    on_batch(DepartmentUpdated, directory_handlers.on_departments),
 )

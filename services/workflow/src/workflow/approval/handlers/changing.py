@@ -66,10 +66,11 @@ async def keep(tx: Tx, changes: Sequence[Change]) -> None:
     changed = [change for change in changes if change.after is not change.before]
     if not changed:
         return
-    if new := [change.after for change in changed if change.before is None]:
-        await store.add_approvals(tx, new, tx.now)
+    # First: no two revisions of a document are open at once.
     if old := [change.after for change in changed if _is_moved(change)]:
         await store.save_approvals(tx, old)
+    if new := [change.after for change in changed if change.before is None]:
+        await store.add_approvals(tx, new, tx.now)
     await store.save_tasks(
         tx, [(_place(change.after), task) for change in changed for task in _tasks(change)]
     )

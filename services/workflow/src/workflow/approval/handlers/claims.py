@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from typing import Any
 
 from chassis import Received, Retry, Tx
 from events import DocumentId
@@ -14,10 +15,9 @@ from workflow.definition.domain import Document, NoAdministrator
 from workflow.definition.handlers import NoDefinition, Plan, SubmitterUnknown, plan_routes
 
 _LATER = timedelta(seconds=2)
-Claim = ClaimSubmitted | ClaimWithdrawn
 
 
-async def on_claims(tx: Tx, batch: Sequence[Received[Claim]]) -> None:
+async def on_claims(tx: Tx, batch: Sequence[Received[Any]]) -> None:
     """Plan routes and ask the first step of each; call off what was withdrawn or replaced."""
     for wave in _waves(batch):
         before = await store.latest_for_change(tx, {DocumentId(one.event.claim_id) for one in wave})
@@ -37,9 +37,9 @@ async def on_claims(tx: Tx, batch: Sequence[Received[Claim]]) -> None:
         await keep(tx, changes)
 
 
-def _waves(batch: Sequence[Received[Claim]]) -> Iterator[list[Received[Claim]]]:
+def _waves(batch: Sequence[Received[Any]]) -> Iterator[list[Received[Any]]]:
     """The batch in its order, cut wherever a document comes again: later ones build on it."""
-    wave: dict[str, Received[Claim]] = {}
+    wave: dict[str, Received[Any]] = {}
     for one in batch:
         if one.event.claim_id in wave:
             yield list(wave.values())
@@ -49,7 +49,7 @@ def _waves(batch: Sequence[Received[Claim]]) -> Iterator[list[Received[Claim]]]:
         yield list(wave.values())
 
 
-def _calls_off(event: Claim, last: Approval) -> bool:
+def _calls_off(event: ClaimSubmitted | ClaimWithdrawn, last: Approval) -> bool:
     """Handed in anew, or the very revision was withdrawn."""
     return isinstance(event, ClaimSubmitted) or event.revision == last.revision
 
