@@ -21,7 +21,7 @@ CREATE TABLE stand_in (
     created_at timestamptz NOT NULL,
     cancelled_by text,
     cancelled_at timestamptz,
-    move_at timestamptz -- when to move the tasks that are open as it begins; null: they have moved
+    move_at timestamptz -- when to move the tasks that its person is asked; null: they have moved
 );
 -- Who stands in for these people now.
 CREATE INDEX stand_in_person ON stand_in (person_id, ends_at) WHERE cancelled_at IS NULL;

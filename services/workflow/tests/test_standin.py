@@ -161,30 +161,54 @@ async def test_two_windows_at_once_for_one_person_leave_one(name) -> None:
     assert sum(isinstance(result, WindowsOverlap) for result in results) == 3
 
 
-async def test_window_that_has_begun_is_handed_out_once(name, database) -> None:
+@pytest.fixture
+def take(database):
+    """The next window that has tasks to move; `fails`: they cannot."""
+
+    async def take_one(*, fails: bool = False) -> Window | None:
+        async with database.transaction() as tx:
+            window = await handlers.take_window(tx)
+            if fails:
+                raise ZeroDivisionError
+        return window
+
+    return take_one
+
+
+async def test_window_that_has_begun_comes_once_whoever_asks(name, take) -> None:
     begun = await name("wang", "zhao")
     await name("zhao", "chen", begins_at=SOME_DAY - HOUR)
-
-    async def begin() -> Window | None:
-        async with database.transaction() as tx:
-            return await handlers.begin_window(tx)
-
-    found = await asyncio.gather(*(begin() for _ in range(4)))
+    found = await asyncio.gather(*(take() for _ in range(4)))
     assert [window for window in found if window is not None] == [begun]
 
 
-async def test_window_whose_transaction_failed_is_handed_out_again(name, database) -> None:
+async def test_window_comes_again_a_minute_later_for_what_was_just_being_asked(
+    name, take, database
+) -> None:
     begun = await name("wang", "zhao")
+    assert await take() == begun
+    later = "UPDATE stand_in SET created_at = created_at - $1::interval, move_at = move_at - $1"
+    await database.pool.execute(later, timedelta(seconds=30))
+    assert await take() is None
+    await database.pool.execute(later, timedelta(seconds=31))
+    assert await take() == begun
+    assert await take() is None
 
-    async def fail() -> None:
-        async with database.transaction() as tx:
-            assert await handlers.begin_window(tx) == begun
-            raise ZeroDivisionError
 
+async def test_window_whose_transaction_failed_comes_again(name, take) -> None:
+    begun = await name("wang", "zhao")
     with pytest.raises(ZeroDivisionError):
-        await fail()
+        await take(fails=True)
+    assert await take() == begun
+
+
+async def test_window_that_is_put_off_lets_others_go_first(name, take, database) -> None:
+    first = await name("wang", "zhao")
+    second = await name("lin", "zhao", begins_at=LONG_AGO + HOUR)
     async with database.transaction() as tx:
-        assert await handlers.begin_window(tx) == begun
+        await handlers.put_off_window(tx, first, HOUR)
+    assert await take() == second
+    assert await take() is None
 
 
 @pytest.fixture

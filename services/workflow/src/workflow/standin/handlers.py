@@ -56,11 +56,11 @@ async def windows_of(tx: Tx, person: EmployeeId) -> list[Window]:
     return await store.windows_of(tx, person)
 
 
-async def begin_window(tx: Tx) -> Window | None:
-    """A window that has begun and whose person's open tasks have still to move, each once."""
-    return await store.begin_window(tx)
+async def take_window(tx: Tx) -> Window | None:
+    """A window that has begun and whose person's open tasks have still to move."""
+    return await store.take_window(tx)
 
 
-async def begin_later(tx: Tx, window: Window, after: timedelta) -> None:
-    """Its tasks could not move now: try again, and let other windows go first."""
-    await store.begin_later(tx, window.id, after)
+async def put_off_window(tx: Tx, window: Window, by: timedelta) -> None:
+    """Its tasks could not move now: try again later, and let other windows go first."""
+    await store.put_off_window(tx, window.id, by)
