@@ -376,6 +376,28 @@ async def test_simulation_of_an_unknown_definition_or_version_is_not_found(desk,
     assert (await desk.get("/api/definitions/none")).status_code == 404
 
 
+CHOICE = """
+  - id: expert
+    name: {zh: 专家, en: Expert}
+    approvers: [{rule: chosen_by_submitter, from: {people: [wang], roles: [finance]}, max: 2}]
+  - name: 同事
+    approvers: [{rule: chosen_by_submitter, min: 2, max: 3}]
+"""
+
+
+async def test_anyone_may_ask_whom_to_choose_before_handing_in(desk, issuer) -> None:
+    someone = issuer.bearer("lin", "employee")
+    ask = {"params": {"kind": "claim"}, "headers": someone}
+    assert (await desk.get("/api/approver-choices", **ask)).status_code == 404
+    assert (await desk.put(ADDRESS, content=YAML + CHOICE)).status_code == 200
+    expert = {"step_id": "expert", "name": "专家", "fewest": 1, "most": 2}
+    peers = {"step_id": "step-4", "name": "同事", "fewest": 2, "most": 3}
+    assert (await desk.get("/api/approver-choices", **ask)).json()["items"] == [
+        expert | {"candidates": ["wang", "zhao"]},
+        peers | {"candidates": None},
+    ]
+
+
 async def test_only_an_administrator_imports_and_simulates(desk, issuer) -> None:
     for role, reads in (("auditor", 200), ("finance", 403)):
         someone = issuer.bearer("lin", role)

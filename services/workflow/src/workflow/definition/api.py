@@ -26,10 +26,18 @@ from workflow.definition.domain import (
     parse_definition,
     write_definition,
 )
-from workflow.definition.handlers import COMPANY, Simulation
+from workflow.definition.handlers import COMPANY, NoDefinition, Simulation
 
 REFUSALS: dict[type[Exception], Refusal] = {
     DefinitionChanged: Refusal(409, "definition-changed", Text("{zh}。", "{en}.")),
+    NoDefinition: Refusal(
+        404,
+        "no-definition",
+        Text(
+            "{day} 没有对 {kind} 生效的审批定义，请联系管理员。",
+            "No definition for {kind} is in force on {day}: ask an administrator.",
+        ),
+    ),
 }
 _INVALID = Refusal(
     422,
@@ -44,7 +52,7 @@ _YAML = "application/yaml"
 _BODY = {"requestBody": {"required": True, "content": {_YAML: {}, "application/json": {}}}}
 Id = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,40}$")]
 Version = Annotated[int | None, Query(ge=1, le=1_000_000)]
-router = APIRouter(prefix="/api/definitions")
+router = APIRouter()
 
 
 class DefinitionItem(BaseModel):
@@ -67,7 +75,7 @@ class DefinitionList(BaseModel):
     items: list[DefinitionItem]
 
 
-@router.get("", dependencies=[needs("admin", "auditor")])
+@router.get("/api/definitions", dependencies=[needs("admin", "auditor")])
 async def definitions(database: Db) -> DefinitionList:
     """Which definitions there are, and which of their versions are in force today."""
     async with database.transaction() as tx:
@@ -84,8 +92,34 @@ async def definitions(database: Db) -> DefinitionList:
     )
 
 
+class ChoiceItem(BaseModel):
+    """A step for which the submitter chooses who decides."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    step_id: str
+    name: str
+    fewest: int
+    most: int
+    candidates: list[EmployeeId] | None = Field(description="null: anyone who works here")
+
+
+class ChoiceList(BaseModel):
+    """What a submitter must choose; mostly nothing."""
+
+    items: list[ChoiceItem]
+
+
+@router.get("/api/approver-choices")
+async def choices(database: Db, kind: DocumentKind) -> ChoiceList:
+    """What I must choose when I hand in a document of this kind today, and from whom."""
+    async with database.transaction() as tx:
+        found = await handlers.choices(tx, kind, handlers.day_of(tx.now))
+    return ChoiceList(items=[ChoiceItem.model_validate(one) for one in found])
+
+
 @router.get(
-    "/{id_}",
+    "/api/definitions/{id_}",
     dependencies=[needs("admin", "auditor")],
     responses={200: {"content": {_YAML: {}, "application/json": {}}}},
 )
@@ -105,7 +139,7 @@ async def definition(id_: Id, request: Request, database: Db, version: Version =
     return _as_json(found)
 
 
-@router.put("/{id_}", dependencies=[needs("admin")], openapi_extra=_BODY)
+@router.put("/api/definitions/{id_}", dependencies=[needs("admin")], openapi_extra=_BODY)
 async def import_definition(id_: Id, request: Request, database: Db) -> Response:
     """Import one version, in YAML or JSON. The same again changes nothing.
 
@@ -230,7 +264,7 @@ class SimulateAnswer(BaseModel):
     stuck: list[Why]
 
 
-@router.post("/{id_}/simulate", dependencies=[needs("admin")])
+@router.post("/api/definitions/{id_}/simulate", dependencies=[needs("admin")])
 async def simulate(id_: Id, asked: SimulateRequest, database: Db) -> SimulateAnswer:
     """What this definition would make of a document. Nothing is kept and no one is asked."""
     async with database.transaction() as tx:

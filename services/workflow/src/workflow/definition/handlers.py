@@ -18,6 +18,7 @@ from workflow.definition.domain import (
     NoAdministrator,
     Reason,
     Route,
+    Rule,
     draw,
     plan,
     stuck_steps,
@@ -151,6 +152,35 @@ async def directory_of(
 
 def day_of(at: datetime) -> date:
     return at.astimezone(COMPANY).date()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A step for which the submitter chooses. `candidates` None: anyone who works here."""
+
+    step_id: str
+    name: str
+    fewest: int
+    most: int
+    candidates: tuple[EmployeeId, ...] | None
+
+
+async def choices(tx: Tx, kind: DocumentKind, day: date) -> list[Choice]:
+    """What the submitter of such a document must choose, by the definition in force that day.
+
+    Raises:
+        NoDefinition: there is none.
+    """
+    found = (await store.definitions_in_force(tx, [(kind, day)])).get((kind, day))
+    if found is None:
+        raise NoDefinition(kind, day)
+    directory = await directory_around(tx, found.people(), found.roles())
+    return [
+        Choice(id_, step.said, rule.fewest, rule.most, rule.candidates_in(directory))
+        for id_, step in found.named_steps()
+        for rule in step.rules
+        if rule.rule is Rule.CHOSEN_BY_SUBMITTER
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Whom a rule finds in the directory; and in doubt an administrator, never no one."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -164,19 +164,12 @@ def _chosen(case: Case, rule: Approver, step_id: str) -> _Named:
     said = f"{rule.rule}({step_id})"
     if not rule.fewest <= len(ids) <= rule.most:
         return _Named(said, (), f"{len(ids)} chosen, {rule.fewest} to {rule.most} asked for")
-    strangers = [id_ for id_ in ids if not _may_be_chosen(case.directory, rule, id_)]
+    candidates = rule.candidates_in(case.directory)
+    strangers = [
+        id_
+        for id_ in ids
+        if (id_ not in candidates if candidates is not None else not case.directory.is_here(id_))
+    ]
     if strangers:
-        return _Named(said, (), f"{_listed(strangers)} may not be chosen")
+        return _Named(said, (), f"{', '.join(strangers)} may not be chosen")
     return _Named(said, ids)
-
-
-def _may_be_chosen(directory: Directory, rule: Approver, id_: EmployeeId) -> bool:
-    if rule.candidates is None:
-        return directory.is_here(id_)
-    person = directory.people.get(id_)
-    roles = person.roles if person is not None else frozenset[str]()
-    return id_ in rule.candidates.people or not roles.isdisjoint(rule.candidates.roles)
-
-
-def _listed(ids: Iterable[EmployeeId]) -> str:
-    return ", ".join(ids)

@@ -20,6 +20,7 @@ from pydantic import (
 
 from workflow.definition.domain.condition import Condition, ConditionInvalid, compiled
 from workflow.definition.domain.names import Place
+from workflow.directory.domain import Directory
 
 _MAX_CONDITION = 1000
 _MOST_CHOSEN = 20
@@ -140,6 +141,13 @@ class Approver(_Part):
         """How many the submitter chooses at most."""
         return self.max or _MOST_CHOSEN
 
+    def candidates_in(self, directory: Directory) -> tuple[EmployeeId, ...] | None:
+        """Who may be chosen, of those who are here; None: anyone is."""
+        if self.candidates is None:
+            return None
+        named = {*self.candidates.people}.union(*map(directory.holders, self.candidates.roles))
+        return tuple(sorted(id_ for id_ in named if directory.is_here(id_)))
+
 
 class Ratio(_Part):
     """A step is done when so many percent of those asked have agreed."""
@@ -188,6 +196,11 @@ class Step(_Part):
         if (self.approver is None) == (not self.approvers):
             raise ValueError("approvers: name `approver` or `approvers`, and not both")
         return self
+
+    @property
+    def said(self) -> str:
+        """Its name, for people."""
+        return self.name if isinstance(self.name, str) else self.name.zh
 
     @property
     def rules(self) -> tuple[Approver, ...]:

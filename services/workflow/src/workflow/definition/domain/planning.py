@@ -171,7 +171,7 @@ def _planned(number: int, turn: _Turn) -> PlannedStep:
     return PlannedStep(
         step=number,
         id=turn.id,
-        name=step.name if isinstance(step.name, str) else step.name.zh,
+        name=step.said,
         found=turn.found,
         completion=Completion.RATIO if isinstance(step.completion, Ratio) else step.completion,
         ratio=step.completion.ratio if isinstance(step.completion, Ratio) else None,
