@@ -15,7 +15,7 @@ from chassis.testing import database_fixture
 from events import Envelope, Event, EventId, Money
 from events.directory import EmployeeUpdated, EmploymentStatus
 from events.notices import ChannelName
-from events.workflow import ApprovalRequested, ApprovalTaskAssigned
+from events.workflow import ApprovalRequested, ApprovalTaskAssigned, ApprovalTaskClosed
 from notifier import handlers
 from uuid_utils.compat import uuid7
 
@@ -74,6 +74,15 @@ class Road:
         )  # fmt: skip
         await self.take(handlers.on_approval_requested, requested)
         return await self.take(self.tell.on_task_assigned, assigned)
+
+    async def end(self, claim_id: str = "C1", task_id: str = "T1") -> None:
+        """Somebody else has decided the step."""
+        closed = ApprovalTaskClosed(
+            document_id=claim_id, revision=1, task_id=task_id, step=1, assignee_id="E1002",
+            closing="step_done", closed_at=NOW,
+        )  # fmt: skip
+        async with self.database.transaction() as tx:
+            await handlers.on_tasks_ended(tx, [self.received(closed)])
 
 
 @pytest.fixture

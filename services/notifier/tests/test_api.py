@@ -69,6 +69,14 @@ async def test_read_notice_leaves_the_unread_list_and_keeps_its_first_time(
     assert len(unread["notices"]) == 2
 
 
+async def test_task_that_somebody_else_has_ended_asks_no_more(client, road, delivered) -> None:
+    await road.end("C1")
+    shown = (await client.get("/api/notices")).json()["notices"]
+    assert [it["document_id"] for it in shown if it["done_at"]] == ["C1"]
+    unread = (await client.get("/api/notices", params={"unread": "true"})).json()["notices"]
+    assert [it["document_id"] for it in unread] == ["C2", "C0"]
+
+
 async def test_foreign_and_unknown_notices_are_not_found(client, issuer, delivered) -> None:
     notice = (await client.get("/api/notices")).json()["notices"][0]["notice_id"]
     foreign = issuer.bearer("E1001", "employee", "admin")
@@ -86,5 +94,6 @@ async def test_pipeline_shows_every_stage_to_those_who_may_see_it(client, issuer
         answer = await client.get("/api/pipeline", headers=issuer.bearer("E1003", role))
         assert [it["stage"] for it in answer.json()["stages"]] == [
             "submitted", "approving", "paying", "paid", "returned", "rejected", "withdrawn",
+            "revoked",
         ]  # fmt: skip
     assert {it["claims"] for it in answer.json()["stages"]} == {0}

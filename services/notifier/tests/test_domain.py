@@ -1,6 +1,7 @@
 """Words, pauses, recipients, and the fold of the pipeline."""
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -17,16 +18,23 @@ from notifier.domain import (
     Side,
     Stage,
     Template,
+    Tidings,
     money_text,
     notices,
     pause_after,
 )
 
+MAY_BE_EMPTY = (
+    "amount", "submitter", "acting_for", "by", "text", "recover", "version", "form", "paused",
+    "degraded",
+)  # fmt: skip
 START = datetime(2026, 11, 24, tzinfo=UTC)
 EVERY_VALUE = {
     "title": "上海出差", "amount": "12.00 CNY", "name": "林晓", "submitter": "王强", "step": "财务",
     "paid": "12.00 CNY", "receipt": "R-1", "reason": "账号有误", "tenant": "flowable",
-    "drift": "vanished",
+    "drift": "vanished", "acting_for": "孙洁", "by": "王强", "text": "请看住宿费",
+    "action": "remind", "recover": "12.00 CNY", "version": "7.1", "form": "travel",
+    "paused": "yes", "degraded": "yes",
 }  # fmt: skip
 
 
@@ -51,6 +59,28 @@ def test_every_template_exists_in_both_languages_and_names_its_document(template
     assert "{" not in message.subject + message.body
     assert "C1" in message.body
     assert "林晓" in message.body
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("template", Template)
+def test_every_template_reads_well_when_little_is_known(template, language) -> None:
+    message = compose(addressed(template, language, **dict.fromkeys(MAY_BE_EMPTY, "")))
+    assert "  " not in message.body
+    assert "C1" in message.body
+
+
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [("remind", "请尽快审批"), ("escalate", "无需再审批"), ("decide", "自动处理")],
+)
+def test_late_task_says_what_became_of_it(action, said) -> None:
+    assert said in compose(addressed(Template.APPROVAL_OVERDUE, action=action)).body
+
+
+def test_notice_that_the_release_before_left_due_is_still_told() -> None:
+    kept = {"title": "上海出差", "amount": "", "submitter": "", "name": "林晓", "step": "财务"}
+    message = compose(replace(addressed(Template.APPROVAL_TASK), values=kept))
+    assert "等待您审批。" in message.body
 
 
 def test_no_template_lies_unused() -> None:
@@ -96,7 +126,7 @@ def test_person_who_left_is_told_nothing_and_one_without_address_gets_no_mail() 
         Employee("C", is_active=False, email="c@example.com"),
     ]
     both = (ChannelName.IN_APP, ChannelName.EMAIL)
-    told = notices(Template.CLAIM_RETURNED, "C1", people, both, {})
+    told = notices(Tidings(Template.CLAIM_RETURNED, "C1"), people, both)
     assert [(it.recipient_id, it.channel) for it in told] == [
         ("A", "in_app"), ("A", "email"), ("B", "in_app"),
     ]  # fmt: skip
@@ -134,6 +164,14 @@ def position(claims: int, approvals: int):
 )  # fmt: skip
 def test_stage_and_its_start_at_each_point_of_the_road(claims, approvals, stage, hour) -> None:
     assert position(claims, approvals) == (stage, START + timedelta(hours=hour))
+
+
+def test_claim_whose_approval_was_taken_back_leaves_the_way_to_payment() -> None:
+    taken_back = facts(Side.CLAIM, (Stage.SUBMITTED, 1), (Stage.PAYING, 1), (Stage.REVOKED, None))
+    flight = Flight("C1")
+    for fact in [*taken_back, *APPROVAL[:1]]:
+        flight = flight.after(fact)
+    assert flight.position == ("revoked", START + timedelta(hours=3))
 
 
 def test_claim_of_which_only_approvals_are_known_is_not_counted() -> None:

@@ -18,6 +18,7 @@ from chassis import Received
 from events import Envelope, Event, EventId, Money, topic_specs
 from events.claims import (
     CLAIM,
+    ClaimApprovalRevoked,
     ClaimApproved,
     ClaimRejected,
     ClaimReturned,
@@ -26,6 +27,7 @@ from events.claims import (
     PaymentFailed,
     PaymentRequested,
     PaymentSettled,
+    PaymentStopped,
 )
 from events.workflow import APPROVAL, ApprovalRequested, ApprovalTaskAssigned, ApprovalTaskDecided
 from local_stack.room import Topic
@@ -76,12 +78,21 @@ def walk(claim: str, dice: random.Random) -> Iterable[Event]:
         if dice.random() < 0.2:
             return
         yield ClaimApproved(**mine, content_hash=HASH, approved_at=START)
-        yield PaymentRequested(claim_id=claim, revision=revision, **PAYMENT, requested_at=START)
-        if dice.random() < 0.3:
-            yield PaymentFailed(claim_id=claim, **PAYMENT, reason="账号有误", failed_at=START)
-        if dice.random() < 0.7:
-            yield PaymentSettled(claim_id=claim, **PAYMENT, receipt="R-1", settled_at=START)
+        yield from paying(claim, mine, dice)
         return
+
+
+def paying(claim: str, mine: dict[str, object], dice: random.Random) -> Iterable[Event]:
+    """Paid at last, or the approval taken back, or still on the way."""
+    payment = {"claim_id": claim, **PAYMENT}
+    yield PaymentRequested(revision=mine["revision"], **payment, requested_at=START)
+    if dice.random() < 0.3:
+        yield PaymentFailed(**payment, reason="账号有误", failed_at=START)
+    if dice.random() < 0.7:
+        yield PaymentSettled(**payment, receipt="R-1", settled_at=START)
+    elif dice.random() < 0.5:
+        yield PaymentStopped(**payment, reason="批准被撤销", stopped_at=START)
+        yield ClaimApprovalRevoked(**mine, reason="批准被撤销", revoked_at=START)
 
 
 def histories(prefix: str, claims: int) -> list[Envelope[Event]]:
@@ -169,7 +180,7 @@ async def test_view_equals_the_fold_in_sql_also_after_a_rebuild(
         await handlers.on_pipeline_events(tx, received)
         await handlers.on_pipeline_events(tx, received)
         expected = await store.pipeline_from_facts(tx)
-    assert len({stage for stage, _ in expected.values()}) == 7
+    assert len({stage for stage, _ in expected.values()}) == 8
 
     async with viewing(servers, database, generation) as port:
         await publish(servers, envelopes[:200])

@@ -18,7 +18,11 @@ notices_router = APIRouter(prefix="/api/notices", tags=["notices"])
 
 
 class NoticeView(BaseModel):
-    """One notice, in its recipient's language. `read_at` None: unread."""
+    """One notice, in its recipient's language. `read_at` None: unread.
+
+    `done_at`: when the task that it asks for ended, whoever ended it; None: it has not, or the
+    notice asks for none.
+    """
 
     notice_id: str
     document_id: str
@@ -28,6 +32,7 @@ class NoticeView(BaseModel):
     body: str
     sent_at: datetime
     read_at: datetime | None
+    done_at: datetime | None
 
 
 class NoticePage(BaseModel):
@@ -73,6 +78,7 @@ def _view(shown: store.Shown) -> NoticeView:
         body=message.body,
         sent_at=shown.sent_at,
         read_at=shown.read_at,
+        done_at=shown.done_at,
     )
 
 

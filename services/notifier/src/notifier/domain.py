@@ -1,13 +1,14 @@
 """Who is told what, how long to wait after a failure, and at which stage a claim is. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
-from events import ClaimId, DocumentId, EmployeeId, Event, NoticeId
+from events import ClaimId, DocumentId, EmployeeId, Event, NoticeId, TaskId
 from events.claims import (
+    ClaimApprovalRevoked,
     ClaimApproved,
     ClaimRejected,
     ClaimReturned,
@@ -16,24 +17,33 @@ from events.claims import (
     PaymentFailed,
     PaymentRequested,
     PaymentSettled,
+    PaymentStopped,
 )
 from events.notices import ChannelName
 from events.workflow import ApprovalDecided, ApprovalTaskAssigned, ApprovalTaskDecided
 
 ADMINISTRATOR = "admin"  # the role of those who are told when a road is blocked
+FINANCE = "finance"  # the role of those who pay, and who recover what should not have been paid
 
 
 class Template(StrEnum):
     """What is said: `templates/<name>.<language>.txt`."""
 
     APPROVAL_TASK = "approval_task"
+    APPROVAL_OVERDUE = "approval_overdue"
+    APPROVAL_URGED = "approval_urged"
+    APPROVAL_COPY = "approval_copy"
+    APPROVAL_COMMENT = "approval_comment"
+    APPROVAL_REVOKED = "approval_revoked"
     CLAIM_RETURNED = "claim_returned"
     CLAIM_REJECTED = "claim_rejected"
     CLAIM_APPROVED = "claim_approved"
     PAYMENT_SETTLED = "payment_settled"
     PAYMENT_FAILED = "payment_failed"
+    PAYMENT_STOPPED = "payment_stopped"
     OA_STUCK = "oa_stuck"
     OA_DRIFT = "oa_drift"
+    OA_CONTRACT = "oa_contract"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +72,25 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
+class Tidings:
+    """What is to be told. `values` fill the template; a value `x_id` becomes a person's name `x`.
+
+    `task_id`: the task that it asks somebody to do. Once that has ended, it asks no more.
+    """
+
+    template: Template
+    document_id: DocumentId
+    values: Mapping[str, str] = field(default_factory=dict)
+    task_id: TaskId | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing to tell one person by one channel. `values` fill the template."""
+    """Tidings for one person by one channel."""
 
     recipient_id: EmployeeId
-    document_id: DocumentId
-    template: Template
     channel: ChannelName
-    values: Mapping[str, str]
+    tidings: Tidings
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +108,11 @@ class Addressed:
 
 
 def notices(
-    template: Template,
-    document_id: DocumentId,
-    recipients: Iterable[Employee],
-    channels: Collection[ChannelName],
-    values: Mapping[str, str],
+    tidings: Tidings, recipients: Iterable[Employee], channels: Collection[ChannelName]
 ) -> list[Notice]:
     """One notice for each recipient and each channel that reaches them."""
     return [
-        Notice(person.employee_id, document_id, template, channel, values)
+        Notice(person.employee_id, channel, tidings)
         for person in recipients
         for channel in channels
         if person.reached_by(channel)
@@ -137,6 +154,7 @@ class Stage(StrEnum):
     RETURNED = "returned"
     REJECTED = "rejected"
     WITHDRAWN = "withdrawn"
+    REVOKED = "revoked"  # approved, and the approval taken back; what was paid is to be recovered
 
 
 class Side(StrEnum):
@@ -167,6 +185,8 @@ _STAGE_AFTER: Mapping[type[Event], tuple[Side, Stage]] = {
     PaymentRequested: (Side.CLAIM, Stage.PAYING),
     PaymentFailed: (Side.CLAIM, Stage.PAYING),
     PaymentSettled: (Side.CLAIM, Stage.PAID),
+    PaymentStopped: (Side.CLAIM, Stage.REVOKED),
+    ClaimApprovalRevoked: (Side.CLAIM, Stage.REVOKED),
     ApprovalTaskAssigned: (Side.APPROVAL, Stage.APPROVING),
     ApprovalTaskDecided: (Side.APPROVAL, Stage.APPROVING),
     ApprovalDecided: (Side.APPROVAL, Stage.APPROVING),

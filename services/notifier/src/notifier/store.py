@@ -8,13 +8,12 @@ from uuid import UUID
 
 import asyncpg
 from chassis import Origin, Tx
-from events import ClaimId, DocumentId, EmployeeId, EventId, NoticeId
+from events import ClaimId, DocumentId, EmployeeId, EventId, NoticeId, TaskId
 from events.directory import EmployeeUpdated, EmploymentStatus
 from events.notices import ChannelName
 from uuid_utils.compat import uuid7
 
 from notifier.domain import (
-    ADMINISTRATOR,
     Addressed,
     Document,
     Employee,
@@ -54,12 +53,12 @@ async def employee(tx: Tx, employee_id: EmployeeId) -> Employee | None:
     return None if row is None else Employee(**row)
 
 
-async def administrators(tx: Tx) -> list[Employee]:
+async def holders(tx: Tx, role: str) -> list[Employee]:
     """Everyone who works here and holds the role."""
     rows = await tx.fetch(
         "SELECT employee_id, is_active, email FROM employee"
         " WHERE is_active AND roles @> ARRAY[$1] ORDER BY employee_id",
-        ADMINISTRATOR,
+        role,
     )
     return [Employee(**row) for row in rows]
 
@@ -95,18 +94,19 @@ async def add_notices(tx: Tx, cause: EventId, notices: Sequence[Notice]) -> None
     """Due from now on. A notice that this cause has already led to is left as it is."""
     await tx.executemany(
         "INSERT INTO notice (notice_id, cause_id, recipient_id, document_id, template, channel,"
-        ' "values", next_at, correlation_id, traceparent, created_at)'
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $8)"
+        ' "values", task_id, next_at, correlation_id, traceparent, created_at)'
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $9)"
         " ON CONFLICT (cause_id, recipient_id, channel) DO NOTHING",
         [
             (
                 uuid7(),
                 cause,
                 it.recipient_id,
-                it.document_id,
-                it.template.value,
+                it.tidings.document_id,
+                it.tidings.template.value,
                 it.channel.value,
-                json.dumps(dict(it.values), ensure_ascii=False),
+                json.dumps(dict(it.tidings.values), ensure_ascii=False),
+                it.tidings.task_id,
                 tx.now,
                 tx.origin.correlation_id,
                 tx.origin.traceparent,
@@ -114,6 +114,36 @@ async def add_notices(tx: Tx, cause: EventId, notices: Sequence[Notice]) -> None
             for it in notices
         ],
     )
+
+
+async def end_tasks(tx: Tx, tasks: Sequence[tuple[DocumentId, TaskId]]) -> None:
+    """Nobody needs to do these any more: drop what has not gone out, mark what has or just may."""
+    documents, ids = zip(*tasks, strict=True)
+    await tx.execute(
+        "DELETE FROM notice n USING unnest($1::text[], $2::text[]) AS t (document, task)"
+        " WHERE n.document_id = t.document AND n.task_id = t.task AND n.done_at IS NULL"
+        " AND n.state = 'due' AND (n.attempts = 0 OR n.reason IS NOT NULL)",
+        documents,
+        ids,
+    )
+    await tx.execute(
+        "UPDATE notice n SET done_at = $3 FROM unnest($1::text[], $2::text[]) AS t (document, task)"
+        " WHERE n.document_id = t.document AND n.task_id = t.task AND n.done_at IS NULL",
+        documents,
+        ids,
+        tx.now,
+    )
+
+
+async def asked(tx: Tx, document_id: DocumentId) -> list[Employee]:
+    """Everyone who was asked to do a task of this document that has not ended."""
+    rows = await tx.fetch(
+        "SELECT DISTINCT e.employee_id, e.is_active, e.email FROM notice n"
+        " JOIN employee e ON e.employee_id = n.recipient_id"
+        " WHERE n.document_id = $1 AND n.task_id IS NOT NULL AND n.done_at IS NULL",
+        document_id,
+    )
+    return [Employee(**row) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +165,8 @@ async def take_due(tx: Tx, channel: ChannelName, *, at_most: int, lease: timedel
         " UPDATE notice n SET attempts = n.attempts + 1, next_at = $4, reason = NULL FROM due"
         " WHERE n.notice_id = due.notice_id"
         " RETURNING n.*, due.attempts > 0 AND due.reason IS NULL AS may_be_second)"
-        " SELECT taken.*, e.name, e.email, e.language, e.is_active, s.name AS submitter FROM taken"
-        " JOIN employee e ON e.employee_id = taken.recipient_id"
-        " LEFT JOIN employee s ON s.employee_id = taken.\"values\" ->> 'submitter_id'",
+        ' SELECT n.*, e.name, e.email, e.language, e.is_active, names_in(n."values") AS names'
+        " FROM taken n JOIN employee e ON e.employee_id = n.recipient_id",
         channel.value,
         tx.now,
         at_most,
@@ -156,6 +185,8 @@ async def take_due(tx: Tx, channel: ChannelName, *, at_most: int, lease: timedel
 
 def _addressed(row: asyncpg.Record) -> Addressed:
     values = json.loads(row["values"])
+    names = json.loads(row["names"] or "{}")
+    people = {key.removesuffix("_id"): names.get(key, "") for key in values if key.endswith("_id")}
     return Addressed(
         notice_id=NoticeId(str(row["notice_id"])),
         recipient_id=EmployeeId(row["recipient_id"]),
@@ -164,7 +195,7 @@ def _addressed(row: asyncpg.Record) -> Addressed:
         language=row["language"],
         email=row["email"],
         is_active=row["is_active"],
-        values={**values, "name": row["name"], "submitter": row["submitter"] or ""},
+        values={**values, **people, "name": row["name"]},
     )
 
 
@@ -196,17 +227,17 @@ async def postpone(tx: Tx, taken: Taken, reason: str, next_at: datetime) -> None
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A notice as its recipient reads it in the app."""
+    """A notice as its recipient reads it in the app. `done_at`: its task had ended by then."""
 
     notice: Addressed
     sent_at: datetime
     read_at: datetime | None
+    done_at: datetime | None
 
 
 _SHOWN = (
-    "SELECT n.*, e.name, e.email, e.language, e.is_active, s.name AS submitter FROM notice n"
-    " JOIN employee e ON e.employee_id = n.recipient_id"
-    " LEFT JOIN employee s ON s.employee_id = n.\"values\" ->> 'submitter_id'"
+    'SELECT n.*, e.name, e.email, e.language, e.is_active, names_in(n."values") AS names'
+    " FROM notice n JOIN employee e ON e.employee_id = n.recipient_id"
     " WHERE n.recipient_id = $1 AND n.channel = 'in_app' AND n.state = 'sent'"
 )
 
@@ -216,8 +247,8 @@ async def notices_of(
 ) -> list[Shown]:
     """The recipient's notices, newest first; `before`: older than this one."""
     rows = await tx.fetch(
-        f"{_SHOWN} AND (n.read_at IS NULL OR NOT $2) AND ($3::uuid IS NULL OR n.notice_id < $3)"
-        " ORDER BY n.notice_id DESC LIMIT $4",
+        f"{_SHOWN} AND (NOT $2 OR n.read_at IS NULL AND n.done_at IS NULL)"
+        " AND ($3::uuid IS NULL OR n.notice_id < $3) ORDER BY n.notice_id DESC LIMIT $4",
         recipient,
         unread,
         before,
@@ -233,7 +264,7 @@ async def notice_of(tx: Tx, recipient: str, notice_id: UUID) -> Shown | None:
 
 
 def _shown(row: asyncpg.Record) -> Shown:
-    return Shown(_addressed(row), row["settled_at"], row["read_at"])
+    return Shown(_addressed(row), row["settled_at"], row["read_at"], row["done_at"])
 
 
 async def mark_read(tx: Tx, recipient: str, notice_id: UUID) -> None:
