@@ -82,6 +82,12 @@ def received(events: Sequence[Event]) -> list[Received[Any]]:
     return [Received(one.event.TOPIC.name, 0, offset, one) for offset, one in enumerate(envelopes)]
 
 
+@pytest.fixture(name="received", scope="session")
+def as_received() -> Callable[..., list[Received[Any]]]:
+    """Events as they come from their topic."""
+    return received
+
+
 @pytest.fixture(name="employee", scope="session")
 def an_employee() -> Callable[..., EmployeeUpdated]:
     """One person: id, manager, roles."""

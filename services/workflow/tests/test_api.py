@@ -48,7 +48,7 @@ async def test_my_open_tasks_say_what_they_are_about_and_why_they_are_mine(submi
 
 
 async def test_inbox_is_paged_without_loss_while_tasks_are_decided(
-    submitted, do, claim, read, act
+    submitted, hand_in, claim, read, act
 ) -> None:
     await submitted()
     for number in range(2, 6):
@@ -116,7 +116,7 @@ async def test_decided_task_says_by_whom_when_and_where(client, submitted, act) 
     assert "这项待办已由 wang" in (await act("wang", key="k-3")).json()["detail"]
 
 
-async def test_task_called_off_says_so(database, submitted, do, claim, act) -> None:
+async def test_task_called_off_says_so(database, submitted, hand_in, claim, act) -> None:
     await submitted()
     await hand_in(claim(revision=2))
     answer = await act("wang")
@@ -127,7 +127,7 @@ async def test_other_content_is_refused(submitted, act) -> None:
     await submitted()
     answer = await act("wang", content_hash="0" * 64)
     assert (answer.status_code, answer.json()["title"]) == (409, "content changed")
-    assert "open the document again" in answer.json()["detail"]
+    assert "none of the revisions" in answer.json()["detail"]
 
 
 async def test_what_the_oa_decides_is_shown_here_and_decided_there(submitted, act, read) -> None:
@@ -208,7 +208,7 @@ async def test_road_of_a_document_is_shown_to_who_takes_part_in_it(submitted, ac
     assert (road["status"], road["total"]["amount"]) == ("open", "120.50")
 
 
-async def test_road_of_a_document_is_not_found_by_others(submitted, do, claim, read) -> None:
+async def test_road_of_a_document_is_not_found_by_others(submitted, hand_in, claim, read) -> None:
     await submitted()
     assert (await read("wei", "/api/approvals/c-1")).status_code == 404
     assert (await read("lin", "/api/approvals/c-2")).status_code == 404

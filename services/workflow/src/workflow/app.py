@@ -30,19 +30,15 @@ def service() -> Service:
     )
 
 
-class DefinitionsUnreadable(ValueError):
-    """The folder of definitions cannot be imported; the message names the file and each fault."""
-
-
 def read_definitions(folder: Path) -> list[Definition]:
     """Every *.yaml file of the folder.
 
     Raises:
-        DefinitionsUnreadable: a file breaks a rule, or there is none at all.
+        DefinitionInvalid: a file breaks a rule, or there is none at all.
     """
     found = [_read(file) for file in sorted(folder.glob("*.yaml"))]
     if not found:
-        raise DefinitionsUnreadable(f"{folder}: holds no *.yaml; put one definition there")
+        raise DefinitionInvalid(f"{folder}: holds no *.yaml; put one definition there")
     return found
 
 
@@ -50,9 +46,9 @@ def _read(file: Path) -> Definition:
     try:
         return parse_definition(file.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
-        raise DefinitionsUnreadable(f"{file.name}: not UTF-8; save it as UTF-8") from error
+        raise DefinitionInvalid(f"{file.name}: not UTF-8; save it as UTF-8") from error
     except DefinitionInvalid as error:
-        raise DefinitionsUnreadable(f"{file.name}: {error}") from error
+        raise DefinitionInvalid(f"{file.name}: {error}") from error
 
 
 def _import_once(definitions: Sequence[Definition]) -> Loop:
