@@ -201,7 +201,7 @@ def _syntax(message: str) -> ConditionInvalid:
 def _refuse_unknown(source: str, functions: Sequence[str]) -> None:
     for name in functions:  # operators are in this list too, under names that no one can write
         if name.isidentifier() and name not in _FUNCTIONS:
-            place = place_of(source, next(places_of(source, name)))
+            place = place_of(source, next(places_of(source, name), 0))
             known = ", ".join(sorted(_FUNCTIONS))
             raise ConditionInvalid(
                 place,

@@ -62,6 +62,14 @@ class Resubmit(StrEnum):
     TO_REJECTOR = "to_rejector"
 
 
+class PartsDisagree(ValueError):
+    """Fields that are right each by itself do not fit together; `field` is the one to look at."""
+
+    def __init__(self, field: str, zh: str, en: str) -> None:
+        super().__init__(en)
+        self.field, self.zh, self.en = field, zh, en
+
+
 def _condition(value: object) -> Condition:
     if isinstance(value, Condition):
         return value
@@ -124,11 +132,13 @@ class Approver(_Part):
         needed, possible = _FIELDS[self.rule]
         given = {name for name, value in self if value is not None} - {"rule"}
         for name in sorted(needed - given):
-            raise ValueError(f"{name}: rule `{self.rule}` needs it")
+            zh, en = f"规则 {self.rule} 需要 {name}", f"rule {self.rule} needs {name}"
+            raise PartsDisagree(name, zh, en)
         for name in sorted(given - needed - possible):
-            raise ValueError(f"{name}: rule `{self.rule}` has no such field")
+            zh, en = f"规则 {self.rule} 没有 {name}，请删除", f"rule {self.rule} has no {name}"
+            raise PartsDisagree("from" if name == "candidates" else name, zh, en)
         if self.fewest > self.most:
-            raise ValueError("min: is over max")
+            raise PartsDisagree("min", "min 大于 max", "min is over max")
         return self
 
     @property
@@ -170,6 +180,14 @@ class StepDeadline(_Part):
     escalate: Hours | None = None
     decide: AfterHours | None = None
 
+    @model_validator(mode="after")
+    def _nothing_happens_before_it_is_due(self) -> Self:
+        if self.escalate is not None and self.escalate < self.hours:
+            raise PartsDisagree("escalate", "escalate 早于 hours", "escalates before it is due")
+        if self.decide is not None and self.decide.after < self.hours:
+            raise PartsDisagree("decide", "decide 早于 hours", "decides before it is due")
+        return self
+
 
 class Label(_Part):
     """What people call it."""
@@ -194,7 +212,9 @@ class Step(_Part):
     @model_validator(mode="after")
     def _someone_is_asked(self) -> Self:
         if (self.approver is None) == (not self.approvers):
-            raise ValueError("approvers: name `approver` or `approvers`, and not both")
+            zh = "approver（一人）与 approvers（全部）必须且只能填一个"
+            en = "name approver, who asks one, or approvers, who asks all, and not both"
+            raise PartsDisagree("approvers", zh, en)
         return self
 
     @property
@@ -234,16 +254,20 @@ class Definition(_Part):
     @model_validator(mode="after")
     def _fields_fit_together(self) -> Self:
         if (self.mode is not Mode.NATIVE) != (self.tenant is not None):
-            raise ValueError("tenant: name the OA with mode mirrored or delegated, and only then")
+            zh = "模式 mirrored 或 delegated 须填 tenant（哪个 OA），native 不填"
+            en = "name the OA with mode mirrored or delegated, and only then"
+            raise PartsDisagree("tenant", zh, en)
         if self.effective_from and self.effective_to and self.effective_to < self.effective_from:
-            raise ValueError("effective_to: is before effective_from")
+            zh, en = "effective_to 早于 effective_from", "is before effective_from"
+            raise PartsDisagree("effective_to", zh, en)
         ids = [id_ for id_, _ in self.named_steps()]
-        for id_ in ids:
-            if ids.count(id_) > 1:
-                raise ValueError(f"steps: two have the id {id_}")
+        twice = next((id_ for id_ in ids if ids.count(id_) > 1), None)
+        if twice is not None:
+            raise PartsDisagree("steps", f"有两个步骤的 id 是 {twice}", f"two have the id {twice}")
         for rule in self.rules():
             if rule.rule is Rule.OA_ROLE and rule.tenant is None and self.tenant is None:
-                raise ValueError("tenant: rule `oa_role` needs to know the OA")
+                zh, en = "规则 oa_role 须知道是哪个 OA", "rule oa_role needs to know the OA"
+                raise PartsDisagree("tenant", zh, en)
         return self
 
     @property

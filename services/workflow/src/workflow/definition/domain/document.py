@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from workflow.definition.domain.condition import ConditionInvalid
-from workflow.definition.domain.definition import Definition
+from workflow.definition.domain.definition import Definition, PartsDisagree
 from workflow.definition.domain.names import Place
 
 _Path = tuple[str | int, ...]
@@ -60,6 +60,8 @@ _ZH = {
     "greater_than_equal": "不得小于 {ge}",
     "less_than": "必须小于 {lt}",
     "less_than_equal": "不得大于 {le}",
+    "string_too_short": "至少 {min_length} 个字符",
+    "string_too_long": "最多 {max_length} 个字符",
     "too_short": "至少 {min_length} 项",
     "too_long": "最多 {max_length} 项",
 }
@@ -141,14 +143,21 @@ def _refuse_twice(node: yaml.Node | None, seen: set[int]) -> None:
 def _faults(error: ValidationError, text: str, root: yaml.Node | None) -> Iterator[Fault]:
     for one in error.errors():
         node, path = _find(root, one["loc"])
-        field = "/" + "/".join(str(part) for part in path)
+        field = _pointer(path)
         own = one.get("ctx", {}).get("error")
         if isinstance(own, ConditionInvalid):
             yield Fault(field, _inside(text, node, own.place), own.zh, own.en)
-            continue
-        en = str(own) if isinstance(own, ValueError) else one["msg"]
-        zh = _ZH.get(one["type"], "不符合要求（{en}）").format(en=en, **one.get("ctx", {}))
-        yield Fault(field, _at(node), zh, en)
+        elif isinstance(own, PartsDisagree):
+            node, path = _find(root, (*one["loc"], own.field))
+            yield Fault(_pointer(path), _at(node), own.zh, own.en)
+        else:
+            zh = _ZH.get(one["type"], "不符合要求（{en}）")
+            zh = zh.format(en=one["msg"], **one.get("ctx", {}))
+            yield Fault(field, _at(node), zh, one["msg"])
+
+
+def _pointer(path: _Path) -> str:
+    return "/" + "/".join(str(part) for part in path)
 
 
 def _find(root: yaml.Node | None, loc: _Path) -> tuple[yaml.Node | None, _Path]:
