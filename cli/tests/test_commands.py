@@ -13,6 +13,9 @@ COMMANDS = (
     "up", "down", "demo", "doctor", "status", "token", "replay",
     "topics ls", "topics tail", "dlq ls", "dlq show", "dlq redrive",
     "directory plan", "directory apply", "directory status",
+    "oa ping", "oa tenants", "oa submissions", "oa drift", "oa reconcile", "oa resolve", "oa retry",
+    "oa resume", "approvals simulate", "approvals definitions ls", "approvals definitions show",
+    "approvals definitions export", "approvals definitions import",
 )  # fmt: skip
 
 
@@ -38,7 +41,9 @@ def test_unknown_command_is_a_usage_error() -> None:
     assert tonglu("fly").returncode == 2
 
 
-@pytest.mark.parametrize("command", ["topics ls", "dlq ls", "directory plan", "token --as E1001"])
+@pytest.mark.parametrize(
+    "command", ["topics ls", "dlq ls", "directory plan", "oa drift", "token --as E1001"]
+)
 def test_without_a_stack_the_answer_names_the_way_out(command: str) -> None:
     said = tonglu(*command.split())
     assert said.returncode == 1

@@ -1,4 +1,4 @@
-"""`tonglu`: up, down, demo, doctor, directory, topics, replay, dlq, token."""
+"""`tonglu`: up, down, demo, doctor, oa, approvals, directory, topics, replay, dlq, token."""
 
 import asyncio
 import sys
@@ -13,6 +13,8 @@ from tonglu import company as company_
 from tonglu import demo as demo_
 from tonglu import doctor as doctor_
 from tonglu import operate, topics
+from tonglu.approvals import approvals
+from tonglu.oa import oa
 from tonglu.output import Exit, Output, OutputOption, console, errors, show
 from tonglu.site import FOLDER, NotRunningError, RefusedError
 
@@ -25,6 +27,8 @@ app = typer.Typer(
 app.add_typer(topics.app, name="topics")
 app.add_typer(operate.dlq, name="dlq")
 app.add_typer(operate.directory, name="directory")
+app.add_typer(oa, name="oa")
+app.add_typer(approvals, name="approvals")
 app.command()(topics.replay)
 app.command()(operate.token)
 

@@ -88,6 +88,18 @@ class Site:
         Raises:
             RefusedError: it answered with a problem document.
         """
+        answer = await self.ask(service, method, path, token=token, **options)
+        content = answer.json() if answer.content else {}
+        return content if isinstance(content, dict) else {"items": content}
+
+    async def ask(
+        self, service: str, method: str, path: str, *, token: str = "", **options: object
+    ) -> httpx.Response:
+        """Ask a service and return its answer as it is.
+
+        Raises:
+            RefusedError: it answered with a problem document.
+        """
         token = token or await self.machine_token()
         base = self.address(f"{service.replace('-', '_').upper()}_URL")
         headers = {"authorization": f"Bearer {token}", **options.pop("headers", {})}  # type: ignore[dict-item]
@@ -95,15 +107,19 @@ class Site:
             answer = await http.request(method, path, headers=headers, **options)  # type: ignore[arg-type]
         if answer.is_error:
             raise RefusedError(_words(answer))
-        content = answer.json() if answer.content else {}
-        return content if isinstance(content, dict) else {"items": content}
+        return answer
 
 
 def _words(answer: httpx.Response) -> str:
     try:
         problem = answer.json()
         lines = [f"{answer.status_code} {problem['detail']}"]
-        lines += [f"  {one['field']}: {one['detail']}" for one in problem.get("errors", [])]
+        lines += [f"  {_place(one)}: {one['detail']}" for one in problem.get("errors", [])]
         return "\n".join(lines)
     except (ValueError, KeyError, TypeError):
         return f"{answer.status_code} {answer.text[:400]}"
+
+
+def _place(error: dict[str, object]) -> str:
+    field = str(error["field"])
+    return f"{field} (line {error['line']}, column {error['column']})" if "line" in error else field

@@ -1,0 +1,141 @@
+"""`tonglu oa`: what each OA can do and how it is, and what an administrator does about it."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from tonglu.output import Exit, Output, OutputOption, console, show, show_one
+from tonglu.site import Site
+
+oa = typer.Typer(no_args_is_help=True, help="The OAs: state, submissions, drift. OA 运维。")
+
+
+def _ask(method: str, path: str, **options: Any) -> dict[str, Any]:
+    return asyncio.run(Site().call("oa-connector", method, f"/api/oa{path}", **options))
+
+
+def _found(rows: Sequence[Mapping[str, Any]], output: Output) -> None:
+    """Show what someone must look at, and say by the exit code whether there is any."""
+    show(rows, output)
+    if rows:
+        raise typer.Exit(Exit.DIFFERENT)
+
+
+@oa.command()
+def ping(output: OutputOption = Output.TABLE) -> None:
+    """Each OA as it answered last; exit code 3 when one does not answer or is not as it was.
+
+    Example: tonglu oa ping
+    """
+    rows = [_health(one) for one in _ask("GET", "/tenants")["items"]]
+    show(rows, output)
+    if any(row["ok"] == "no" for row in rows):
+        raise typer.Exit(Exit.DIFFERENT)
+
+
+@oa.command()
+def tenants(
+    tenant: Annotated[str | None, typer.Argument(help="one; all by default")] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """What each OA can do: capabilities, version, forms, clock, breaker.
+
+    Example: tonglu oa tenants flowable --output json
+    """
+    found = [one for one in _ask("GET", "/tenants")["items"] if tenant in {None, one["tenant"]}]
+    if output is Output.JSON:
+        show(found, output)
+        return
+    for one in found:
+        show_one(one, output)
+
+
+@oa.command()
+def submissions(
+    state: Annotated[
+        str | None, typer.Option(help="as needs_human, unknown; all that are open by default")
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """What is on its way into the OA or waits there, the longest untouched first.
+
+    Example: tonglu oa submissions --state needs_human
+    """
+    show(_ask("GET", "/submissions", params={"state": state} if state else {})["items"], output)
+
+
+@oa.command()
+def drift(output: OutputOption = Output.TABLE) -> None:
+    """Where an OA and Tonglu disagree, both sides shown; exit code 3 when there is any.
+
+    Example: tonglu oa drift
+    """
+    _found(_ask("GET", "/drift")["items"], output)
+
+
+@oa.command()
+def reconcile(output: OutputOption = Output.TABLE) -> None:
+    """Compare every OA with Tonglu now and repair what is safe; exit code 3 for what is left.
+
+    Example: tonglu oa reconcile
+    """
+    show_one(_ask("POST", "/reconcile"), output)
+    _found(_ask("GET", "/drift")["items"], output)
+
+
+@oa.command()
+def resolve(
+    drift_id: Annotated[str, typer.Argument(help="from `tonglu oa drift`")],
+    repair: Annotated[str, typer.Option(help="one of the repairs that it offers")],
+    note: Annotated[str, typer.Option(help="why; kept with it")],
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Settle one disagreement as a person has judged it.
+
+    Example: tonglu oa resolve 17 --repair reread --note "asked the manager"
+    """
+    body = {"repair": repair, "note": note}
+    show_one(_ask("POST", f"/drift/{drift_id}/resolve", json=body), output)
+
+
+@oa.command()
+def retry(document_id: str, revision: int, output: OutputOption = Output.TABLE) -> None:
+    """Search the OA for a stuck document again, and create only if nothing is found.
+
+    Example: tonglu oa retry 01935f5e-7b5c-7d4e-9a33-0c1f6a1c2b3d 1
+    """
+    show_one(_ask("POST", f"/submissions/{document_id}/{revision}/retry"), output)
+
+
+@oa.command()
+def resume(
+    tenant: str,
+    template: Annotated[str, typer.Argument(help="the form that was changed in the OA")],
+) -> None:
+    """Send by a changed form again, once a person has compared it with what we fill in.
+
+    Example: tonglu oa resume flowable travel-claim
+    """
+    _ask("POST", f"/tenants/{tenant}/templates/{template}/resume")
+    console.print(f"{tenant} {template}")
+
+
+def _health(tenant: Mapping[str, Any]) -> dict[str, Any]:
+    """One line about an OA that says yes or no."""
+    paused = [it["name"] for it in tenant.get("templates", ()) if it.get("paused")]
+    trouble = [
+        tenant.get("error"),
+        "degraded" if tenant.get("degraded") else None,
+        f"paused: {', '.join(paused)}" if paused else None,
+        f"breaker {tenant['breaker']}" if tenant.get("breaker") not in {None, "closed"} else None,
+    ]
+    said = "; ".join(str(one) for one in trouble if one)
+    return {
+        "tenant": tenant["tenant"],
+        "ok": "no" if said else "yes",
+        "version": tenant["version"],
+        "checked_at": tenant["checked_at"],
+        "trouble": said,
+    }
