@@ -20,6 +20,7 @@ from workflow.definition.domain import (
 
 PACKAGED = Path(__file__).parents[1] / "src/workflow/definitions"
 EXAMPLES = Path(__file__).parents[3] / "examples/company/definitions"
+GUIDES = sorted((Path(__file__).parents[3] / "docs/howto").glob("approval-definitions*.md"))
 HEAD = """\
 id: trip-request
 version: 3
@@ -90,6 +91,13 @@ def test_every_setting_is_read() -> None:
 def test_definition_that_we_ship_is_read_and_written_and_read_again(file) -> None:
     found = parse_definition(file.read_text(encoding="utf-8"))
     assert parse_definition(write_definition(found)) == found
+
+
+def test_example_of_the_guide_is_the_same_in_both_languages_and_can_be_imported() -> None:
+    shown = [guide.read_text(encoding="utf-8").split("```yaml\n")[1] for guide in GUIDES]
+    english, chinese = (parse_definition(text.split("```")[0]) for text in shown)
+    assert english == chinese
+    assert len(english.conditions()) == 2
 
 
 @pytest.mark.parametrize("text", [WHOLE, HEAD + STEPS])
