@@ -222,20 +222,48 @@ async def test_two_processes_act_on_each_deadline_once(road) -> None:
     assert sorted(one.document_id for one in await road.said(ApprovalOverdue)) == sorted(ids)
 
 
+@pytest.fixture
+def plan(monkeypatch) -> Callable[[str, str], None]:
+    """What happens the first time that this place is passed."""
+
+    def suffer(place: str, action: str) -> None:
+        monkeypatch.setattr(failpoints, "_PLAN", {(place, 1): action})
+        failpoints._passed.clear()
+
+    return suffer
+
+
 @pytest.mark.parametrize("place", ["due.acted", "tx.before_commit", "tx.after_commit"])
-async def test_deadline_is_acted_on_once_though_the_loop_dies_in_the_middle(
-    road, monkeypatch, place
+async def test_deadline_is_acted_on_once_though_acting_fails_in_the_middle(
+    road, plan, place
 ) -> None:
     await road.hand_in("c-1")
     await road.come("remind")
-    # The first transaction of the loop looks for windows, the second acts.
-    passes = 1 if place == "due.acted" else 2
-    monkeypatch.setattr(failpoints, "_PLAN", {(place, passes): "raise"})
-    failpoints._passed.clear()
-    async with running(road.database, put_off=timedelta(0)):
-        await eventually(lambda: road.said(ApprovalOverdue))
+    plan(place, "raise")
+    assert await delivery._act(road.database, delivery._DUE, timedelta(0))
+    assert failpoints._passed[place] >= 1
+    await road.run_until_idle()
+    assert len(await road.said(ApprovalOverdue)) == 1
+
+
+async def test_deadline_is_acted_on_once_though_the_connection_dies_in_the_middle(
+    road, plan
+) -> None:
+    await road.hand_in("c-1")
+    await road.come("remind")
+    plan("due.acted", "sleep=3000")
+
+    async def has_killed() -> bool:
+        return await road.database.pool.fetchval(
+            "SELECT bool_or(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND state = 'idle in transaction'"
+            "  AND clock_timestamp() - state_change > interval '0.2 s'"
+        )
+
+    async with running(road.database):
+        await eventually(has_killed)
         await eventually(road.is_idle)
-    assert failpoints._passed[place] >= passes
+    assert failpoints._passed["due.acted"] == 2
     assert len(await road.said(ApprovalOverdue)) == 1
 
 

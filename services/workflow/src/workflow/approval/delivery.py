@@ -53,11 +53,17 @@ async def deliver(
     `poll`: seconds between looks when nothing is due. `put_off`: for what fails, so that one row
     does not stop the others.
     """
+    async with asyncio.TaskGroup() as lanes:
+        lanes.create_task(_lane(lambda: _act(database, _WINDOW, put_off), draining, poll))
+        lanes.create_task(_lane(lambda: _act(database, _DUE, put_off), draining, poll))
+        lanes.create_task(_lane(lambda: _forget(database), draining, poll))
+
+
+async def _lane(act: Callable[[], Awaitable[bool]], draining: asyncio.Event, poll: float) -> None:
+    """Act for as long as there is something to do, then look now and then."""
     while not draining.is_set():
         try:
-            found = await _act(database, _WINDOW, put_off) or await _act(database, _DUE, put_off)
-            if not found:
-                found = await _forget(database)
+            found = await act()
         except AWAY as away:
             log.warning("database away", error=type(away).__name__)
             found = False
