@@ -55,13 +55,13 @@ def tenants(
 @oa.command()
 def submissions(
     state: Annotated[
-        str | None, typer.Option(help="as needs_human, unknown; all that are open by default")
+        str | None, typer.Option(help="as NEEDS_HUMAN, UNKNOWN; all that are open by default")
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """What is on its way into the OA or waits there, the longest untouched first.
 
-    Example: tonglu oa submissions --state needs_human
+    Example: tonglu oa submissions --state NEEDS_HUMAN
     """
     show(_ask("GET", "/submissions", params={"state": state} if state else {})["items"], output)
 
@@ -88,13 +88,13 @@ def reconcile(output: OutputOption = Output.TABLE) -> None:
 @oa.command()
 def resolve(
     drift_id: Annotated[str, typer.Argument(help="from `tonglu oa drift`")],
-    repair: Annotated[str, typer.Option(help="one of the repairs that it offers")],
+    repair: Annotated[str, typer.Option(help="read_again, withdraw, send_again or dismiss")],
     note: Annotated[str, typer.Option(help="why; kept with it")],
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Settle one disagreement as a person has judged it.
 
-    Example: tonglu oa resolve 17 --repair reread --note "asked the manager"
+    Example: tonglu oa resolve 17 --repair read_again --note "asked the manager"
     """
     body = {"repair": repair, "note": note}
     show_one(_ask("POST", f"/drift/{drift_id}/resolve", json=body), output)
