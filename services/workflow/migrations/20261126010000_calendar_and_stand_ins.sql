@@ -21,12 +21,12 @@ CREATE TABLE stand_in (
     created_at timestamptz NOT NULL,
     cancelled_by text,
     cancelled_at timestamptz,
-    move_at timestamptz -- when to move the tasks that its person is asked; null: they have moved
+    move_at timestamptz -- when to look next for tasks that its person is asked; null: never again
 );
 -- Who stands in for these people now.
 CREATE INDEX stand_in_person ON stand_in (person_id, ends_at) WHERE cancelled_at IS NULL;
 CREATE INDEX stand_in_stand_in ON stand_in (stand_in_id, ends_at) WHERE cancelled_at IS NULL;
--- Windows that have still to move open tasks.
+-- Windows whose person may be asked something.
 CREATE INDEX stand_in_move ON stand_in (move_at)
     WHERE move_at IS NOT NULL AND cancelled_at IS NULL;
 

@@ -376,3 +376,16 @@ async def test_task_goes_to_the_end_of_the_chain_and_not_to_who_has_left(road, e
         await on_employees(tx, received(employee("ada", "chen", "admin", status="left")))
     await road.run_until_idle()
     assert await road.assignees() == {"c-1": "chen"}
+
+
+async def test_two_who_stood_in_for_each_other_do_so_once_one_of_them_is_back(road) -> None:
+    await road.hand_in("c-1")
+    await road.name("wang", "zhao")
+    back = await road.name("zhao", "wang")
+    await road.run_until_idle()
+    assert await road.assignees() == {"c-1": "wang"}
+    async with road.database.transaction() as tx:
+        assert await cancel_window(tx, back.id, None, "test")
+    await road.database.pool.execute("UPDATE stand_in SET move_at = now()")  # some minutes later
+    await road.run_until_idle()
+    assert await road.assignees() == {"c-1": "zhao"}

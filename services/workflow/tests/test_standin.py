@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -182,17 +183,19 @@ async def test_window_that_has_begun_comes_once_whoever_asks(name, take) -> None
     assert [window for window in found if window is not None] == [begun]
 
 
-async def test_window_comes_again_a_minute_later_for_what_was_just_being_asked(
+async def test_window_comes_again_now_and_then_for_as_long_as_it_holds(
     name, take, database
 ) -> None:
     begun = await name("wang", "zhao")
     assert await take() == begun
-    later = "UPDATE stand_in SET created_at = created_at - $1::interval, move_at = move_at - $1"
-    await database.pool.execute(later, timedelta(seconds=30))
     assert await take() is None
-    await database.pool.execute(later, timedelta(seconds=31))
+    await database.pool.execute("UPDATE stand_in SET move_at = move_at - interval '5 minutes'")
     assert await take() == begun
-    assert await take() is None
+    await database.pool.execute(
+        "UPDATE stand_in SET move_at = now(), ends_at = now() + interval '4 minutes'"
+    )
+    assert replace(begun, ends_at=SOME_DAY) == replace(await take(), ends_at=SOME_DAY)
+    assert await database.pool.fetchval("SELECT move_at FROM stand_in") is None
 
 
 async def test_window_whose_transaction_failed_comes_again(name, take) -> None:

@@ -112,7 +112,7 @@ class CalendarView(BaseModel):
     complete: bool = Field(description="false: the holidays of this year are not known")
     warning: str | None = Field(description="what to do about it")
     hours: list[WorkingSpan]
-    days: list[Day]
+    days: list[Day] = Field(description="those of this year's notice")
 
 
 @router.get("")

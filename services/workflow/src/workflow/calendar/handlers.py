@@ -20,6 +20,7 @@ KNOWN_TO = Gauge(
     "tonglu_workflow_calendar_year",
     "Last year whose holidays are known; deadlines after it count holidays as workdays.",
 )
+KNOWN_TO.set(published_notices()[-1].year)
 
 
 async def calendar(tx: Tx) -> WorkCalendar:

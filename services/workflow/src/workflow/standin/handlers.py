@@ -11,6 +11,8 @@ from workflow.directory.handlers import directory_around
 from workflow.standin import store
 from workflow.standin.domain import PersonNotHere, Window, WindowsOverlap, ends_of_chains
 
+_AGAIN = timedelta(minutes=5)
+
 
 async def stand_ins(
     tx: Tx, people: Collection[EmployeeId], kind: DocumentKind, at: datetime
@@ -57,8 +59,12 @@ async def windows_of(tx: Tx, person: EmployeeId) -> list[Window]:
 
 
 async def take_window(tx: Tx) -> Window | None:
-    """A window that has begun and whose person's open tasks have still to move."""
-    return await store.take_window(tx)
+    """A window in force, whose person's open tasks are to move: as it begins, and now and then.
+
+    A task may reach someone who is away all the same: asked in a transaction that could not see
+    the window, or kept because the stand-ins were a circle until another window ended.
+    """
+    return await store.take_window(tx, _AGAIN)
 
 
 async def put_off_window(tx: Tx, window: Window, by: timedelta) -> None:

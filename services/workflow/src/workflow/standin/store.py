@@ -85,19 +85,17 @@ async def windows_of(tx: Tx, person: EmployeeId) -> list[Window]:
     return [_window(row) for row in rows]
 
 
-async def take_window(tx: Tx) -> Window | None:
-    """One window in force, by the database's clock, that has still to move tasks; it is done with.
+async def take_window(tx: Tx, again: timedelta) -> Window | None:
+    """One window in force by the database's clock, and due `again` after this while it holds.
 
-    It comes once as it begins and once a minute later: for what was just being asked of its person
-    by a transaction that could not see it. Two who ask at once get different ones.
+    Two who ask at once get different ones.
     """
     row = await tx.fetchrow(
-        "UPDATE stand_in SET move_at = CASE"
-        "  WHEN greatest(begins_at, created_at) > now() - interval '1 minute'"
-        "  THEN now() + interval '1 minute' END"
+        "UPDATE stand_in SET move_at = CASE WHEN now() + $1 < ends_at THEN now() + $1 END"
         " WHERE id = (SELECT id FROM stand_in WHERE move_at <= now() AND cancelled_at IS NULL"
         "  AND ends_at > now() ORDER BY move_at LIMIT 1 FOR UPDATE SKIP LOCKED)"
-        " RETURNING id, person_id, stand_in_id, kinds, begins_at, ends_at, reason, created_by"
+        " RETURNING id, person_id, stand_in_id, kinds, begins_at, ends_at, reason, created_by",
+        again,
     )
     return _window(row) if row is not None else None
 
@@ -105,8 +103,7 @@ async def take_window(tx: Tx) -> Window | None:
 async def put_off_window(tx: Tx, id_: str, by: timedelta) -> None:
     """Its tasks could not be moved: not before this much later."""
     await tx.execute(
-        "UPDATE stand_in SET move_at = now() + $2 WHERE id = $1 AND move_at IS NOT NULL",
-        *(id_, by),
+        "UPDATE stand_in SET move_at = now() + $2 WHERE id = $1 AND move_at IS NOT NULL", id_, by
     )
 
 
