@@ -84,29 +84,7 @@ def facts(
 
     Amounts are hundredths of the currency's unit; what is absent is an empty text.
     """
-    violations = [
-        {"rule_id": one.rule_id, "severity": one.severity, "line_no": one.line_no}
-        for one in document.breaches
-    ]
-    claim: dict[str, Any] = {
-        "title": document.title,
-        "kind": document.kind.value,
-        "amount": hundredths(document.total.amount),
-        "currency": document.total.currency,
-        "cost_centre": document.cost_centre or "",
-        "violations": violations,
-    }
-    if lines:
-        claim["lines"] = [
-            {
-                "category": line.category,
-                "city": line.city or "",
-                "spent_on": line.spent_on.isoformat(),
-                "amount": hundredths(line.amount.amount),
-                "currency": line.amount.currency,
-            }
-            for line in document.lines
-        ]
+    claim = _claim(document) | ({"lines": _lines(document)} if lines else {})
     person = {
         "id": submitter.employee_id,
         "department": submitter.department_id,
@@ -120,8 +98,35 @@ def facts(
         "traveller": person,
         "department": {"id": submitter.department_id, "path": path},
         "amount": claim["amount"],
-        "violations": violations,
+        "violations": claim["violations"],
     }
+
+
+def _claim(document: Document) -> dict[str, Any]:
+    return {
+        "title": document.title,
+        "kind": document.kind.value,
+        "amount": hundredths(document.total.amount),
+        "currency": document.total.currency,
+        "cost_centre": document.cost_centre or "",
+        "violations": [
+            {"rule_id": one.rule_id, "severity": one.severity, "line_no": one.line_no}
+            for one in document.breaches
+        ],
+    }
+
+
+def _lines(document: Document) -> list[dict[str, Any]]:
+    return [
+        {
+            "category": line.category,
+            "city": line.city or "",
+            "spent_on": line.spent_on.isoformat(),
+            "amount": hundredths(line.amount.amount),
+            "currency": line.amount.currency,
+        }
+        for line in document.lines
+    ]
 
 
 def view(
