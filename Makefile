@@ -40,8 +40,8 @@ lock: ## Resolve requirements.lock again from the pyproject files
 		--output-file requirements.lock
 
 .PHONY: demo
-demo: .venv/ready ## Start everything, drive one claim along the whole road (MANUAL=1 waits for you, ONCE=1 ends when paid)
-	@tonglu demo $(if $(MANUAL),--manual) $(if $(ONCE),--once)
+demo: .venv/ready ## Start everything, drive one claim along the whole road (MANUAL=1 waits for you, MIRRORED=1 in both systems, ONCE=1 ends when paid)
+	@tonglu demo $(if $(MANUAL),--manual) $(if $(MIRRORED),--mirrored) $(if $(ONCE),--once)
 
 .PHONY: test
 test: check ## Everything, on real servers

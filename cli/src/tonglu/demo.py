@@ -25,7 +25,9 @@ from tonglu.road import Hop, Road, follow
 from tonglu.site import FOLDER, RefusedError, Site
 
 SUBMITTER, MANAGER, FINANCE = "E1001", "E1002", "E1003"
+DEFINITION = "travel-claim"
 _ROAD_SECONDS = 180.0
+_TASK_SECONDS = 60.0
 
 CLAIM = {
     "title": "上海客户拜访 / Client visit, Shanghai",
@@ -54,6 +56,18 @@ CLAIM = {
 
 class StoppedError(RuntimeError):
     """The road did not reach its end; the message says where it stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the claim is decided. `manual`: by the person who watches."""
+
+    manual: bool = False
+    mirrored: bool = False  # in either system; else in the OA's own process
+
+    @property
+    def mode(self) -> str:
+        return "mirrored" if self.mirrored else "delegated"
 
 
 @dataclass(slots=True)
@@ -123,7 +137,7 @@ def _finance(stack: Stack, people: Company, provides: Mapping[str, str]) -> Proc
     )
 
 
-async def run(*, manual: bool, once: bool) -> int:
+async def run(way: Way, *, once: bool) -> int:
     """Start, drive, show; the exit status."""
     try:
         stack, people = await start(with_finance=True)
@@ -132,7 +146,7 @@ async def run(*, manual: bool, once: bool) -> int:
         return Exit.FAILED
     status = Exit.OK
     try:
-        await drive(Site(), people, manual=manual)
+        await drive(Site(), people, way)
     except (StoppedError, RefusedError, httpx.HTTPError) as stopped:
         console.print(f"[red]{type(stopped).__name__}: {stopped}[/red]")
         console.print(f"logs: {stack.folder / 'logs'}")
@@ -147,27 +161,28 @@ async def run(*, manual: bool, once: bool) -> int:
     return status
 
 
-async def drive(site: Site, people: Company, *, manual: bool = False) -> Road:
+async def drive(site: Site, people: Company, way: Way) -> Road:
     """One claim from the draft to the money.
 
     Raises:
         StoppedError: the money did not arrive in time.
     """
     await _load_company(site)
+    await _define(site, way.mode)
     token = await sign_in(site.address("OIDC_ISSUER"), SUBMITTER, people.secrets.password)
     draft = await site.call("claims", "POST", "/api/claims", token=token, json=CLAIM)
     road = Road(str(draft["id"]), SUBMITTER)
     watching = asyncio.Event()
-    watch = asyncio.create_task(_watch(site, road, watching, patient=manual))
+    watch = asyncio.create_task(_watch(site, road, watching, patient=way.manual))
     await watching.wait()
     await site.call(
         *("claims", "POST", f"/api/claims/{road.claim_id}/submit"),
         token=token,
         headers={"idempotency-key": str(uuid.uuid4())},
     )
-    decide = None if manual else asyncio.create_task(_decide(site, people, road))
-    if manual:
-        _ask_person(site, people)
+    decide = None if way.manual else asyncio.create_task(_decide(site, people, road, way))
+    if way.manual:
+        _ask_person(site, people, way)
     try:
         await watch
     finally:
@@ -186,10 +201,48 @@ async def _load_company(site: Site) -> None:
     )
 
 
-async def _decide(site: Site, people: Company, road: Road) -> None:
-    for user, opinion in ((MANAGER, "同意，行程属实"), (FINANCE, "票据齐全，同意付款")):
-        person = OAPerson(site.address("FLOWABLE_URL"), user, people.secrets.password)
-        await person.decide(road.claim_id, "approve", opinion)
+async def _define(site: Site, mode: str) -> None:
+    """Let claims be approved this way from now on: a new version of the definition, if need be."""
+    path = f"/api/definitions/{DEFINITION}"
+    found = await site.call("workflow", "GET", path)
+    if found["mode"] != mode:
+        new = found | {"mode": mode, "version": int(str(found["version"])) + 1}
+        await site.call("workflow", "PUT", path, json=new)
+
+
+async def _decide(site: Site, people: Company, road: Road, way: Way) -> None:
+    """The manager in the OA; finance there too, or in Tonglu's inbox where both are open."""
+    password = people.secrets.password
+    manager = OAPerson(site.address("FLOWABLE_URL"), MANAGER, password)
+    await manager.decide(road.claim_id, "approve", "同意，行程属实")
+    if way.mirrored:
+        await _decide_here(site, FINANCE, password, road.claim_id)
+    else:
+        finance = OAPerson(site.address("FLOWABLE_URL"), FINANCE, password)
+        await finance.decide(road.claim_id, "approve", "票据齐全，同意付款")
+
+
+async def _decide_here(site: Site, person: str, password: str, claim_id: str) -> None:
+    """Wait until the task is in this person's inbox, then approve what it shows."""
+    token = await sign_in(site.address("OIDC_ISSUER"), person, password)
+    async with asyncio.timeout(_TASK_SECONDS):
+        task = await _my_task(site, token, claim_id)
+    await site.call(
+        *("workflow", "POST", f"/api/tasks/{task['task_id']}/decide"),
+        token=token,
+        json={"decision": "approve", "content_hash": task["content_hash"]},
+        headers={"idempotency-key": str(uuid.uuid4())},
+    )
+
+
+async def _my_task(site: Site, token: str, claim_id: str) -> dict[str, str]:
+    while True:
+        page = await site.call("workflow", "GET", "/api/tasks", token=token, params={"limit": 200})
+        tasks: list[dict[str, str]] = page["items"]  # type: ignore[assignment]
+        for task in tasks:
+            if task["document_id"] == claim_id:
+                return task
+        await asyncio.sleep(0.1)
 
 
 async def _watch(site: Site, road: Road, watching: asyncio.Event, *, patient: bool) -> None:
@@ -236,12 +289,15 @@ def _add_row(table: Table, hop: Hop) -> None:
     )
 
 
-def _ask_person(site: Site, people: Company) -> None:
+def _ask_person(site: Site, people: Company, way: Way) -> None:
+    either = (
+        f"\n{site.address('WORKFLOW_URL')}/api/tasks   或在此 · or here" if way.mirrored else ""
+    )
     console.print(
         Panel(
             f"现在轮到你：打开 OA 页面，先以 {MANAGER}、再以 {FINANCE} 登录并同意。\n"
             f"Your turn: open the OA's page, approve as {MANAGER}, then as {FINANCE}.\n\n"
-            f"{site.address('FLOWABLE_URL')}/   密码 password: {people.secrets.password}",
+            f"{site.address('FLOWABLE_URL')}/   密码 password: {people.secrets.password}{either}",
             title="OA",
         )
     )

@@ -74,9 +74,12 @@ def status(output: OutputOption = Output.TABLE) -> None:
 def demo(
     manual: Annotated[bool, typer.Option(help="a person decides in the OA's page")] = False,
     once: Annotated[bool, typer.Option(help="stop everything once the claim is paid")] = False,
+    mirrored: Annotated[
+        bool, typer.Option(help="each task is open in both systems: one decides there, one here")
+    ] = False,
 ) -> None:
     """Start everything and drive one claim along the whole road."""
-    raise typer.Exit(asyncio.run(demo_.run(manual=manual, once=once)))
+    raise typer.Exit(asyncio.run(demo_.run(demo_.Way(manual, mirrored), once=once)))
 
 
 @app.command()

@@ -7,13 +7,22 @@ from datetime import UTC, datetime
 
 from aiokafka import ConsumerRecord
 from events import Envelope, Event, Malformed, decode, topics
-from events.claims import ClaimApproved, ClaimSubmitted, PaymentRequested, PaymentSettled
+from events.claims import (
+    ClaimApprovalRevoked,
+    ClaimApproved,
+    ClaimSubmitted,
+    PaymentRequested,
+    PaymentSettled,
+    PaymentStopped,
+)
 from events.notices import NoticeSent
-from events.oa import OADecisionReceived, OAInstanceClosed, OAInstanceOpened
+from events.oa import OADecisionReceived, OADriftRepaired, OAInstanceClosed, OAInstanceOpened
 from events.workflow import (
+    ApprovalActed,
     ApprovalDecided,
     ApprovalRequested,
     ApprovalTaskAssigned,
+    ApprovalTaskClosed,
     ApprovalTaskDecided,
 )
 
@@ -26,6 +35,8 @@ _WORDS: dict[type[Event], tuple[str, Callable[..., str]]] = {
     OAInstanceOpened: ("OA 发起流程", lambda e: f"{e.tenant} · {e.instance_id[:8]}"),
     OADecisionReceived: ("OA 里作了决定", lambda e: f"{e.decided_by} {e.decision}"),
     ApprovalTaskDecided: ("决定生效", lambda e: f"{e.decided_by} {e.decision} @ {e.via}"),
+    ApprovalTaskClosed: ("待办关闭", lambda e: f"{e.assignee_id} · {e.closing}"),
+    ApprovalActed: ("审批操作", lambda e: f"{e.by or '规则'} {e.verb}"),
     ApprovalDecided: ("审批结束", lambda e: str(e.outcome)),
     OAInstanceClosed: ("OA 流程办结", lambda e: str(e.status)),
     ClaimApproved: ("报销单通过", lambda e: f"sha256 {e.content_hash[:8]}"),
@@ -34,6 +45,9 @@ _WORDS: dict[type[Event], tuple[str, Callable[..., str]]] = {
         lambda e: f"{e.amount.amount} {e.amount.currency} → {e.payee_id}",
     ),
     PaymentSettled: ("款项到账", lambda e: e.receipt),
+    PaymentStopped: ("停止付款", lambda e: f"{e.amount.amount} {e.amount.currency}"),
+    ClaimApprovalRevoked: ("批准被撤销", lambda e: e.reason),
+    OADriftRepaired: ("不一致已修复", lambda e: f"{e.drift} · {e.repair}"),
     NoticeSent: ("通知本人", lambda e: f"{e.recipient_id} · {e.template} · {e.channel}"),
 }
 
