@@ -190,6 +190,7 @@ def test_definition_that_breaks_a_rule_is_refused_at_its_place(
     [
         ("", "valid dictionary"),
         ("- 1", "valid dictionary"),
+        (f"# {'x' * 100_000}", "over 100000 characters"),
         ("? [a, b]\n: c", "not YAML"),
         (HEAD + "steps: []\n", "at least 1"),
         (HEAD + "steps:\n  - name: 空\n", "name approver, who asks one"),

@@ -30,6 +30,7 @@ _FUNCTIONS = frozenset(
 )
 _SYNTAX = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
 _MONEY = re.compile(r"(?<!\d)\d{1,11}(?:\.\d\d?)? [A-Z]{3}\b")
+_NUMBER = re.compile(r"(?<![\w.])\d{1,11}(?![\w.])")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _MOST_NESTED = 2
 _FAILURES = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
@@ -274,13 +275,14 @@ def _sample(amount: int, many: int, line_amount: int = 12_050) -> dict[str, Any]
 
 _SHAPE: Mapping[str, Any] = _sample(0, 1)
 _MOST_LINES = 200
+_MOST_NUMBERS = 20  # more would take longer than an import may
 
 
 def _samples(source: str) -> Iterator[cel.Context]:
     """Documents at and beside every number that it names: there it may divide by zero."""
-    named = {int(number) for number in re.findall(r"(?<![\w.])\d{1,11}(?![\w.])", source)}
-    named |= {_read_money(text)[0] for text in _MONEY.findall(source)}
-    near = {number + step for number in named for step in (-1, 0, 1)}
+    named = [_read_money(text)[0] for text in _MONEY.findall(source)]
+    named += [int(number) for number in _NUMBER.findall(source)]
+    near = {number + step for number in named[:_MOST_NUMBERS] for step in (-1, 0, 1)}
     amounts = {0, 1, 50_000, *(number for number in near if number >= 0)}
     counts = {0, 1, 2, 3, *(number for number in near if 0 <= number <= _MOST_LINES)}
     shown = [_sample(amount, many) for amount in sorted(amounts) for many in (0, 1, 2)]

@@ -12,6 +12,7 @@ from workflow.definition.domain.condition import ConditionInvalid
 from workflow.definition.domain.definition import Definition, PartsDisagree
 from workflow.definition.domain.names import Place
 
+_MAX_TEXT = 100_000  # what is read in a second
 _Path = tuple[str | int, ...]
 
 
@@ -81,10 +82,14 @@ def parse_definition(text: str) -> Definition:
 
 
 def _load(text: str) -> tuple[yaml.Node | None, Any]:
+    if len(text) > _MAX_TEXT:
+        zh, en = f"超过 {_MAX_TEXT} 个字符", f"is over {_MAX_TEXT} characters"
+        raise DefinitionInvalid.by(Fault("/", Place(1, 1), zh, en))
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
         _refuse_twice(node, set())
-        return node, yaml.safe_load(text)
+        return node, loader.construct_document(node) if node is not None else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
