@@ -240,7 +240,7 @@ async def test_deadline_is_acted_on_once_though_acting_fails_in_the_middle(
     await road.hand_in("c-1")
     await road.come("remind")
     plan(place, "raise")
-    assert await delivery._act(road.database, delivery._DUE, timedelta(0))
+    assert await delivery._act(road.database, timedelta(0))
     assert failpoints._passed[place] >= 1
     await road.run_until_idle()
     assert len(await road.said(ApprovalOverdue)) == 1
@@ -342,6 +342,18 @@ async def test_open_tasks_move_to_the_stand_in_when_the_window_begins(road) -> N
     assert {(one.verb, one.acting_for) for one in moved} == {(Verb.STAND_IN, "wang")}
     await road.run_until_idle()
     assert len(await road.said(ApprovalTaskClosed)) == 2
+
+
+@pytest.mark.parametrize("place", ["window.moved", "tx.before_commit", "tx.after_commit"])
+async def test_tasks_move_once_though_moving_fails_in_the_middle(road, plan, place) -> None:
+    await road.hand_in("c-1")
+    await road.name("wang", "zhao")
+    plan(place, "raise")
+    assert await delivery._move(road.database, timedelta(0))
+    assert failpoints._passed[place] >= 1
+    await road.run_until_idle()
+    assert await road.assignees() == {"c-1": "zhao"}
+    assert len(await road.said(ApprovalTaskClosed)) == 1
 
 
 async def test_tasks_stay_where_the_window_is_of_another_kind_or_to_come_or_called_off(

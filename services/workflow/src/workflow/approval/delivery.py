@@ -7,20 +7,16 @@ first and wherever one dies. Nothing is called outside.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Generic, TypeVar
 
 import structlog
-from chassis import Database, Tx
+from chassis import Database
 from chassis.db import AWAY
 from chassis.failpoints import failpoint
 from prometheus_client import Counter
 
 from workflow.approval import handlers, store
-from workflow.approval.domain import Due
 from workflow.standin import handlers as standin_handlers
-from workflow.standin.domain import Window
 
 log = structlog.get_logger()
 FAILURES = Counter(
@@ -28,17 +24,6 @@ FAILURES = Counter(
     "Deadlines and windows of stand-ins that could not be acted on and were put off.",
     ("kind",),
 )
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind(Generic[T]):
-    """One kind of row that falls due: how to take one, what it brings, how to put it off."""
-
-    name: str
-    take: Callable[[Tx], Awaitable[T | None]]
-    act: Callable[[Tx, T], Awaitable[None]]
-    put_off: Callable[[Tx, T, timedelta], Awaitable[None]]
 
 
 async def deliver(
@@ -54,8 +39,8 @@ async def deliver(
     does not stop the others.
     """
     async with asyncio.TaskGroup() as lanes:
-        lanes.create_task(_lane(lambda: _act(database, _WINDOW, put_off), draining, poll))
-        lanes.create_task(_lane(lambda: _act(database, _DUE, put_off), draining, poll))
+        lanes.create_task(_lane(lambda: _move(database, put_off), draining, poll))
+        lanes.create_task(_lane(lambda: _act(database, put_off), draining, poll))
         lanes.create_task(_lane(lambda: _forget(database), draining, poll))
 
 
@@ -72,39 +57,52 @@ async def _lane(act: Callable[[], Awaitable[bool]], draining: asyncio.Event, pol
                 await asyncio.wait_for(draining.wait(), poll)
 
 
-async def _act(database: Database, kind: _Kind[T], put_off: timedelta) -> bool:
-    """Act on one row of this kind; False: none is due."""
-    row = None
+async def _act(database: Database, put_off: timedelta) -> bool:
+    """Act on one deadline; False: none has come."""
+    due = None
     try:
         async with database.transaction() as tx:
             # Whose turn it is now must not hang on the clock of this process.
             tx.now = await store.now(tx)
-            row = await kind.take(tx)
-            if row is not None:
-                await kind.act(tx, row)
+            due = await store.take_due(tx)
+            if due is not None:
+                await handlers.overdue(tx, due)
                 await failpoint("due.acted")
     except AWAY:
         raise
     except Exception:
-        if row is None:
+        if due is None:
             raise
-        log.exception("due row put off", kind=kind.name)
-        FAILURES.labels(kind.name).inc()
+        log.exception("deadline put off", id=due.task_id)
+        FAILURES.labels("deadline").inc()
         async with database.transaction() as tx:
-            await kind.put_off(tx, row, put_off)
-    return row is not None
+            await store.put_off_due(tx, due, put_off)
+    return due is not None
+
+
+async def _move(database: Database, put_off: timedelta) -> bool:
+    """Move the open tasks of one person who is away; False: no window asks for it."""
+    window = None
+    try:
+        async with database.transaction() as tx:
+            tx.now = await store.now(tx)
+            window = await standin_handlers.take_window(tx)
+            if window is not None:
+                await handlers.reassign_for_window(tx, window)
+                await failpoint("window.moved")
+    except AWAY:
+        raise
+    except Exception:
+        if window is None:
+            raise
+        log.exception("window put off", id=window.id)
+        FAILURES.labels("window").inc()
+        async with database.transaction() as tx:
+            await standin_handlers.put_off_window(tx, window, put_off)
+    return window is not None
 
 
 async def _forget(database: Database) -> bool:
     """Drop deadlines of tasks that ended before them; whether there were any."""
     async with database.transaction() as tx:
         return await store.forget_dues(tx) > 0
-
-
-_WINDOW: _Kind[Window] = _Kind(
-    "window",
-    standin_handlers.take_window,
-    handlers.reassign_for_window,
-    standin_handlers.put_off_window,
-)
-_DUE: _Kind[Due] = _Kind("deadline", store.take_due, handlers.overdue, store.put_off_due)
