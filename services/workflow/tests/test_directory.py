@@ -117,6 +117,17 @@ async def desk(database, issuer) -> AsyncIterator[httpx.AsyncClient]:
     await verifier.close()
 
 
+async def test_who_changed_a_cost_centre_stays_with_it(desk, issuer, database) -> None:
+    both = [{"id": "CC1", "owner_id": "chen"}, {"id": "CC2", "owner_id": "wang"}]
+    await desk.put("/api/cost-centres", json={"items": both})
+    both[1]["owner_id"] = "zhao"
+    other = issuer.bearer("chen", "admin")
+    await desk.put("/api/cost-centres", json={"items": both}, headers=other)
+    async with database.transaction() as tx:
+        rows = await tx.fetch("SELECT id, changed_by FROM cost_centre ORDER BY id")
+    assert [tuple(row) for row in rows] == [("CC1", "ada"), ("CC2", "chen")]
+
+
 async def test_cost_centres_are_replaced_as_a_whole_and_found_with_their_owners(
     desk, around
 ) -> None:

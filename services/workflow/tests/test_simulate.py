@@ -176,7 +176,7 @@ async def test_same_import_again_is_nothing_and_another_content_is_refused(bring
 async def test_processes_that_import_at_once_keep_one(bring, database) -> None:
     await asyncio.gather(*(bring(a_version()) for _ in range(5)))
     async with database.transaction() as tx:
-        assert await handlers.definitions(tx) == [a_version()]
+        assert [one.definition for one in await handlers.versions(tx)] == [a_version()]
 
 
 async def test_lot_of_a_document_stays_when_it_is_handed_in_again(bring, plans) -> None:
@@ -217,9 +217,11 @@ async def test_definition_goes_in_as_yaml_and_comes_out_as_yaml_and_json(desk) -
         assert (await desk.put(ADDRESS, content=same.content)).status_code == 200
 
 
-async def test_list_says_which_version_is_in_force_today(desk, bring) -> None:
-    await bring(a_version(), a_version(2), a_version(3, effective_from="2099-01-01"))
+async def test_list_says_which_version_is_in_force_today_and_who_brought_it(desk, bring) -> None:
+    await desk.put(ADDRESS, content=YAML)
+    await bring(a_version(2), a_version(3, effective_from="2099-01-01"))
     items = (await desk.get("/api/definitions")).json()["items"]
+    assert [one["imported_by"] for one in items] == [None, None, "ada"]
     assert [(one["version"], one["in_force"]) for one in items] == [
         (3, False),
         (2, True),

@@ -1,9 +1,10 @@
 """Definitions over HTTP: read, export, import, and try on a document."""
 
+from collections.abc import Sequence
 from datetime import date, datetime, time
 from typing import Annotated
 
-from chassis.auth import needs
+from chassis.auth import Me, needs
 from chassis.http import Db
 from chassis.problem import NOT_FOUND, Problem, Refusal, Text, language_of, respond
 from events import DocumentId, EmployeeId, Money
@@ -20,6 +21,7 @@ from workflow.definition.domain import (
     DefinitionInvalid,
     Document,
     Fault,
+    Imported,
     Line,
     Place,
     PlannedStep,
@@ -67,6 +69,8 @@ class DefinitionItem(BaseModel):
     effective_from: date | None
     effective_to: date | None
     in_force: bool = Field(description="whether documents handed in today follow it")
+    imported_at: datetime
+    imported_by: str | None = Field(description="null: it stood in the folder at start")
 
 
 class DefinitionList(BaseModel):
@@ -79,16 +83,18 @@ class DefinitionList(BaseModel):
 async def definitions(database: Db) -> DefinitionList:
     """Which definitions there are, and which of their versions are in force today."""
     async with database.transaction() as tx:
-        found = await handlers.definitions(tx)
+        found = await handlers.versions(tx)
     today = handlers.day_of(tx.now)
-    return DefinitionList(
-        items=[
-            DefinitionItem(
-                **one.model_dump(include={*DefinitionItem.model_fields} - {"in_force"}),
-                in_force=handlers.in_force([v for v in found if v.id == one.id], today) == one,
-            )
-            for one in found
-        ]
+    return DefinitionList(items=[_item(one, found, today) for one in found])
+
+
+def _item(one: Imported, among: Sequence[Imported], today: date) -> DefinitionItem:
+    versions = [other.definition for other in among if other.definition.id == one.definition.id]
+    return DefinitionItem(
+        **one.definition.model_dump(include=set(DefinitionItem.model_fields)),
+        in_force=handlers.in_force(versions, today) == one.definition,
+        imported_at=one.at,
+        imported_by=one.by,
     )
 
 
@@ -129,7 +135,7 @@ async def definition(id_: Id, request: Request, database: Db, version: Version =
     As YAML where `Accept: application/yaml` asks for it; to import that again changes nothing.
     """
     async with database.transaction() as tx:
-        versions = await handlers.definitions(tx, id_)
+        versions = [one.definition for one in await handlers.versions(tx, id_)]
     wanted = [one for one in versions if version in {None, one.version}]
     if not wanted:
         raise Problem(NOT_FOUND)
@@ -140,7 +146,7 @@ async def definition(id_: Id, request: Request, database: Db, version: Version =
 
 
 @router.put("/api/definitions/{id_}", dependencies=[needs("admin")], openapi_extra=_BODY)
-async def import_definition(id_: Id, request: Request, database: Db) -> Response:
+async def import_definition(id_: Id, request: Request, me: Me, database: Db) -> Response:
     """Import one version, in YAML or JSON. The same again changes nothing.
 
     A version that is known never changes: a running approval keeps what it began with.
@@ -150,7 +156,7 @@ async def import_definition(id_: Id, request: Request, database: Db) -> Response
     except DefinitionInvalid as error:
         return _refused(request, error)
     async with database.transaction() as tx:
-        await handlers.import_definitions(tx, [new])
+        await handlers.import_definitions(tx, [new], me.subject)
     return _as_json(new)
 
 

@@ -15,6 +15,7 @@ from workflow.definition.domain import (
     Definition,
     DefinitionChanged,
     Document,
+    Imported,
     NoAdministrator,
     Reason,
     Route,
@@ -54,8 +55,12 @@ class Plan:
     route: Route
 
 
-async def import_definitions(tx: Tx, definitions: Sequence[Definition]) -> None:
+async def import_definitions(
+    tx: Tx, definitions: Sequence[Definition], by: str | None = None
+) -> None:
     """Keep each version; the same one again is nothing. The highest in its days is in force.
+
+    `by`: who brings them; None: they stand in the folder at start.
 
     Raises:
         DefinitionChanged: another content under a known id and version, or a second id of a kind.
@@ -72,7 +77,7 @@ async def import_definitions(tx: Tx, definitions: Sequence[Definition]) -> None:
             )
         known = await store.definition(tx, definition.id, definition.version)
         if known is None:
-            await store.add_definition(tx, definition)
+            await store.add_definition(tx, definition, by)
         elif known != definition:
             raise DefinitionChanged(
                 f"{definition.label} 已存在且内容不同；修改请提高版本号",
@@ -80,7 +85,7 @@ async def import_definitions(tx: Tx, definitions: Sequence[Definition]) -> None:
             )
 
 
-async def definitions(tx: Tx, id_: str | None = None) -> list[Definition]:
+async def versions(tx: Tx, id_: str | None = None) -> list[Imported]:
     """Every version of this definition, or of all, the highest of each first."""
     return await store.versions(tx, id_)
 
@@ -201,7 +206,7 @@ async def simulate(tx: Tx, id_: str, version: int | None, document: Document) ->
 
     `version` None: the one in force on the day. The lot is taken to be one that is not audited.
     """
-    versions = await store.versions(tx, id_)
+    versions = [one.definition for one in await store.versions(tx, id_)]
     day = day_of(document.handed_in_at)
     found = in_force(versions, day) if version is None else _version(versions, version)
     if found is None and (version is not None or not versions):

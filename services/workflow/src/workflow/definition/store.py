@@ -6,7 +6,7 @@ from datetime import date
 from chassis import Tx
 from events.workflow import DocumentKind
 
-from workflow.definition.domain import Definition, storable, stored_definition
+from workflow.definition.domain import Definition, Imported, storable, stored_definition
 
 
 async def lock_definitions(tx: Tx) -> None:
@@ -30,10 +30,11 @@ async def id_of(tx: Tx, kind: DocumentKind) -> str | None:
     return found
 
 
-async def add_definition(tx: Tx, new: Definition) -> None:
+async def add_definition(tx: Tx, new: Definition, by: str | None) -> None:
     await tx.execute(
-        "INSERT INTO definition (id, version, document) VALUES ($1, $2, $3)",
-        *(new.id, new.version, storable(new)),
+        "INSERT INTO definition (id, version, document, imported_at, imported_by)"
+        " VALUES ($1, $2, $3, $4, $5)",
+        *(new.id, new.version, storable(new), tx.now, by),
     )
 
 
@@ -57,14 +58,14 @@ async def definitions_in_force(
     return {(DocumentKind(kind), day): stored_definition(text) for kind, day, text in rows}
 
 
-async def versions(tx: Tx, id_: str | None = None) -> list[Definition]:
+async def versions(tx: Tx, id_: str | None = None) -> list[Imported]:
     """Every version, of this id or of all, the highest of each first."""
     rows = await tx.fetch(
-        "SELECT document::text FROM definition WHERE $1::text IS NULL OR id = $1"
-        " ORDER BY id, version DESC",
+        "SELECT document::text, imported_at, imported_by FROM definition"
+        " WHERE $1::text IS NULL OR id = $1 ORDER BY id, version DESC",
         id_,
     )
-    return [stored_definition(row["document"]) for row in rows]
+    return [Imported(stored_definition(text), at, by) for text, at, by in rows]
 
 
 async def audit_secret(tx: Tx) -> str:

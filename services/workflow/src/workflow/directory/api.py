@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from chassis.auth import needs
+from chassis.auth import Me, needs
 from chassis.http import Db
 from chassis.problem import FieldRefusal, Refusal, Text
 from events import EmployeeId
@@ -65,10 +65,12 @@ async def cost_centres(database: Db) -> CostCentres:
 
 
 @router.put("")
-async def replace_cost_centres(asked: CostCentres, database: Db) -> CostCentres:
+async def replace_cost_centres(asked: CostCentres, me: Me, database: Db) -> CostCentres:
     """These and no others from now on. The same again changes nothing."""
     async with database.transaction() as tx:
         await handlers.replace_cost_centres(
-            tx, [CostCentre(item.id, item.owner_id) for item in asked.items]
+            tx,
+            [CostCentre(item.id, item.owner_id) for item in asked.items],
+            EmployeeId(me.subject),
         )
     return asked

@@ -47,7 +47,7 @@ async def cost_centres(tx: Tx) -> list[CostCentre]:
     return await store.cost_centres(tx)
 
 
-async def replace_cost_centres(tx: Tx, all_of_them: Sequence[CostCentre]) -> None:
+async def replace_cost_centres(tx: Tx, all_of_them: Sequence[CostCentre], by: EmployeeId) -> None:
     """These and no others are the company's cost centres.
 
     Raises:
@@ -57,4 +57,4 @@ async def replace_cost_centres(tx: Tx, all_of_them: Sequence[CostCentre]) -> Non
     for one in all_of_them:
         if not directory.is_here(one.owner_id):
             raise OwnerNotHere(one.id, one.owner_id)
-    await store.save_cost_centres(tx, all_of_them)
+    await store.save_cost_centres(tx, all_of_them, by)

@@ -114,13 +114,15 @@ async def cost_centres(tx: Tx) -> list[CostCentre]:
     return [CostCentre(row["id"], EmployeeId(row["owner_id"])) for row in rows]
 
 
-async def save_cost_centres(tx: Tx, all_of_them: Sequence[CostCentre]) -> None:
-    """These and no others."""
+async def save_cost_centres(tx: Tx, all_of_them: Sequence[CostCentre], by: EmployeeId) -> None:
+    """These and no others; who changed one last, and when, stays with it."""
     ids = [one.id for one in all_of_them]
     await tx.execute("DELETE FROM cost_centre WHERE id <> ALL($1::text[])", ids)
     await tx.execute(
-        "INSERT INTO cost_centre (id, owner_id) SELECT * FROM unnest($1::text[], $2::text[])"
-        " ON CONFLICT (id) DO UPDATE SET owner_id = excluded.owner_id",
-        ids,
-        [one.owner_id for one in all_of_them],
+        "INSERT INTO cost_centre AS c (id, owner_id, changed_by, changed_at)"
+        " SELECT n.*, $3, $4 FROM unnest($1::text[], $2::text[]) AS n"
+        " ON CONFLICT (id) DO UPDATE SET owner_id = excluded.owner_id,"
+        " changed_by = excluded.changed_by, changed_at = excluded.changed_at"
+        " WHERE c.owner_id <> excluded.owner_id",
+        *(ids, [one.owner_id for one in all_of_them], by, tx.now),
     )

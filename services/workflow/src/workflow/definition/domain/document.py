@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Self
 
@@ -24,6 +25,15 @@ class Fault:
     place: Place
     zh: str
     en: str
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A version with when it came, and who brought it; None: it stood in the folder at start."""
+
+    definition: Definition
+    at: datetime
+    by: str | None
 
 
 class DefinitionInvalid(ValueError):
