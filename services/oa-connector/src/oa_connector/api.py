@@ -1,20 +1,31 @@
 """The callbacks of the OAs, and the administrator's view of what is on its way."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
+from uuid import UUID
 
-from chassis.auth import needs
+from chassis import Database
+from chassis.auth import Me, needs
 from chassis.http import Db
 from chassis.problem import NOT_FOUND, TOO_LARGE, Problem, Refusal, Text
-from events import DocumentId, TenantId
-from fastapi import APIRouter, Path, Query, Request, Response
+from events import DocumentId, InstanceId, TaskId, TenantId
+from events.oa import Drift
+from fastapi import APIRouter, Query, Request, Response
 from prometheus_client import Counter
-from pydantic import AwareDatetime, BaseModel
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from oa_connector import handlers, store
-from oa_connector.domain import State, Submission, SubmissionNotStuckError
-from oa_connector.vendors import CallbackMalformedError, CallbackRefusedError, InboundPort
+from oa_connector.delivery import Reconciliation
+from oa_connector.domain import Repair, State, Status, SubmissionNotStuckError
+from oa_connector.store import Case
+from oa_connector.vendors import (
+    CallbackMalformedError,
+    CallbackRefusedError,
+    InboundPort,
+    OAError,
+)
 
 MAX_CALLBACK_BYTES = 65_536
 CALLBACKS = Counter(
@@ -51,68 +62,195 @@ REFUSALS: dict[type[Exception], Refusal] = {
     ),
 }
 
-Revision = Annotated[int, Path(ge=1, le=2_147_483_647)]
-
 router = APIRouter(prefix="/api/oa")
+_LOOK = [needs("admin", "auditor")]
+_ADMIN = [needs("admin")]
+Limit = Annotated[int, Query(ge=1, le=200)]
 
 
-class SubmissionView(BaseModel):
+class View(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class SubmissionView(View):
     """One submission as an administrator sees it."""
 
-    document_id: str
+    business_key: str
+    document_id: DocumentId
     revision: int
-    tenant: str
+    task_id: TaskId | None
+    tenant: TenantId
+    template: str
     state: State
+    status: Status | None
     attempt: int
     instance_id: str | None
     steps_seen: int
-    drift: str | None
+    drift: Drift | None
     last_error: str | None
 
-    @classmethod
-    def of(cls, submission: Submission) -> "SubmissionView":
-        return cls.model_validate(submission, from_attributes=True)
+
+class Submissions(BaseModel):
+    items: list[SubmissionView]
 
 
-class TenantView(BaseModel):
-    """One OA as it was when it was last asked."""
+class TemplateView(View):
+    """A form of an OA; `paused`: nothing new is sent by it until a person resumes it."""
 
-    tenant: str
+    name: str
+    fingerprint: str | None
+    paused: bool
+    paused_at: AwareDatetime | None
+    why: str | None
+
+
+class TenantView(View):
+    """One OA as it was when it was last asked, with what it can do."""
+
+    tenant: TenantId
     version: str | None
     error: str | None
     checked_at: AwareDatetime
+    profile: str | None
+    degraded: bool = Field(validation_alias="is_degraded")
+    detail: str
+    breaker: str
+    clock_offset_seconds: float
+    reconciled_at: AwareDatetime | None
+    capabilities: dict[str, object] | None
+    templates: list[TemplateView]
 
 
-@router.get("/submissions", dependencies=[needs("admin", "auditor")])
+class Tenants(BaseModel):
+    items: list[TenantView]
+
+
+class DriftView(BaseModel):
+    """A difference with both sides as they were when it was found."""
+
+    id: UUID
+    tenant: TenantId
+    business_key: str
+    document_id: DocumentId
+    revision: int
+    task_id: TaskId | None
+    instance_id: InstanceId | None
+    drift: Drift
+    detail: str
+    ours: dict[str, Any]
+    theirs: dict[str, Any]
+    detected_at: AwareDatetime
+    repair: Repair | None
+    note: str | None
+    resolved_by: str | None
+    resolved_at: AwareDatetime | None
+
+    @classmethod
+    def of(cls, case: Case) -> "DriftView":
+        plain = {name: getattr(case, name) for name in Case.__slots__ if name != "difference"}
+        return cls(**asdict(case.difference), **plain)
+
+
+class Drifts(BaseModel):
+    items: list[DriftView]
+
+
+class Resolution(BaseModel):
+    """What an administrator has judged, and why."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    repair: Repair
+    note: str = Field(min_length=1, max_length=500)
+
+
+class CycleView(BaseModel):
+    """What a comparison came to; `error`: the OA fell silent, the rest stands."""
+
+    tenant: TenantId
+    listed: int = 0
+    read: int = 0
+    ghosts: int = 0
+    error: str | None = None
+
+
+class Cycles(BaseModel):
+    items: list[CycleView]
+
+
+@router.get("/submissions", dependencies=_LOOK)
 async def list_submissions(
-    database: Db,
-    state: State | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 100,
-) -> list[SubmissionView]:
+    database: Db, state: State | None = None, tenant: str | None = None, limit: Limit = 100
+) -> Submissions:
     """Those in one state, or all that are not closed; the longest untouched first."""
+    whose = TenantId(tenant) if tenant is not None else None
     async with database.transaction() as tx:
-        found = await store.submissions(tx, state, limit)
-    return [SubmissionView.of(one) for one in found]
+        found = await store.submissions(tx, whose, state, limit)
+    return Submissions(items=[SubmissionView.model_validate(one) for one in found])
 
 
-@router.post(
-    "/submissions/{document_id}/{revision}/retry", dependencies=[needs("admin")], status_code=202
-)
-async def retry_submission(database: Db, document_id: str, revision: Revision) -> SubmissionView:
+@router.post("/submissions/{business_key}/retry", dependencies=_ADMIN, status_code=202)
+async def retry_submission(database: Db, business_key: str) -> SubmissionView:
     """Search the OA again, and create only if nothing is found."""
     async with database.transaction() as tx:
-        retried = await handlers.retry_submission(tx, DocumentId(document_id), revision)
+        retried = await handlers.retry_submission(tx, business_key)
     if retried is None:
         raise Problem(NOT_FOUND)
-    return SubmissionView.of(retried)
+    return SubmissionView.model_validate(retried)
 
 
-@router.get("/tenants", dependencies=[needs("admin", "auditor")])
-async def list_tenants(database: Db) -> list[TenantView]:
-    """The OAs with their versions, or with what they answered instead."""
+@router.get("/tenants", dependencies=_LOOK)
+async def list_tenants(database: Db) -> Tenants:
+    """The OAs with their versions, or with what they answered instead, and what they can do."""
     async with database.transaction() as tx:
         found = await store.tenants(tx)
-    return [TenantView.model_validate(one, from_attributes=True) for one in found]
+    return Tenants(items=[TenantView.model_validate(one) for one in found])
+
+
+@router.post("/tenants/{tenant}/templates/{name}/resume", dependencies=_ADMIN, status_code=204)
+async def resume_template(database: Db, tenant: str, name: str) -> None:
+    """A person has compared the form with what we fill in: send by it again."""
+    async with database.transaction() as tx:
+        if not await handlers.resume_template(tx, TenantId(tenant), name):
+            raise Problem(NOT_FOUND)
+
+
+@router.get("/drift", dependencies=_LOOK)
+async def list_drift(database: Db, resolved: bool = False, limit: Limit = 100) -> Drifts:
+    """What waits for a person, or what was resolved; the newest first."""
+    async with database.transaction() as tx:
+        found = await store.cases(tx, is_open=not resolved, limit=limit)
+    return Drifts(items=[DriftView.of(one) for one in found])
+
+
+@router.post("/drift/{drift_id}/resolve", dependencies=_ADMIN)
+async def resolve_drift(database: Db, drift_id: UUID, judged: Resolution, me: Me) -> DriftView:
+    """Settle one difference as a person has judged it."""
+    async with database.transaction() as tx:
+        case = await handlers.resolve_drift(tx, drift_id, judged.repair, judged.note, me.subject)
+    if case is None:
+        raise Problem(NOT_FOUND)
+    return DriftView.of(case)
+
+
+def console(cycles: Mapping[TenantId, Reconciliation]) -> APIRouter:
+    """The calls that go out to the OAs themselves."""
+    outward = APIRouter(prefix="/api/oa")
+
+    @outward.post("/reconcile", dependencies=_ADMIN)
+    async def reconcile(database: Db) -> Cycles:
+        """Compare every OA with Tonglu now and repair what is safe."""
+        return Cycles(items=[await _cycle(database, one) for one in cycles.values()])
+
+    return outward
+
+
+async def _cycle(database: Database, cycle: Reconciliation) -> CycleView:
+    try:
+        found = await cycle.cycle(database)
+    except OAError as silence:
+        return CycleView(tenant=cycle.tenant, error=str(silence))
+    return CycleView(tenant=cycle.tenant, **asdict(found))
 
 
 def callbacks(inbound: Mapping[TenantId, InboundPort]) -> APIRouter:

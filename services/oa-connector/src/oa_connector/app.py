@@ -5,37 +5,31 @@ from pathlib import Path
 
 from chassis.service import Service
 
-from oa_connector.api import REFUSALS, callbacks, router
+from oa_connector.api import REFUSALS, callbacks, console, router
 from oa_connector.consumer import SUBSCRIPTIONS
 from oa_connector.delivery import Delivery, Pace
-from oa_connector.domain import Patience
-from oa_connector.settings import FlowableTenant, Settings
+from oa_connector.domain import Accounts, Patience
+from oa_connector.settings import FlowableTenant, ProfileTenant, Settings
+from oa_connector.vendors import ApprovalPort, InboundPort, http_profile, soap_profile
+from oa_connector.vendors.channel import Limits
 from oa_connector.vendors.flowable import Flowable, FlowableAccess, FlowableCallbacks
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
+PROFILES = Path(__file__).parent / "profiles"
 
 
 def service() -> Service:
     settings = Settings.load()
+    oas = {name: _adapter(tenant, settings.claim_url) for name, tenant in settings.tenants.items()}
     delivery = Delivery(
-        {name: Flowable(_access(tenant, settings)) for name, tenant in settings.tenants.items()},
-        _patience(settings),
-        Pace(
-            poll=settings.poll_seconds,
-            call=settings.call_seconds,
-            lease=settings.lease_seconds,
-            at_once=settings.calls_at_once,
-        ),
+        {name: oa for name, (oa, _) in oas.items()}, _patience(settings), _pace(settings)
     )
-    inbound = {
-        name: FlowableCallbacks(tenant.read_callback_secret)
-        for name, tenant in settings.tenants.items()
-    }
+    inbound = {name: callbacks for name, (_, callbacks) in oas.items() if callbacks is not None}
     return Service(
         name="oa-connector",
         settings=settings,
         migrations=MIGRATIONS,
-        routers=(router,),
+        routers=(router, console({name: delivery.reconciliation(name) for name in oas})),
         public_routers=(callbacks(inbound),),
         refusals=REFUSALS,
         subscriptions=SUBSCRIPTIONS,
@@ -43,14 +37,51 @@ def service() -> Service:
     )
 
 
-def _access(tenant: FlowableTenant, settings: Settings) -> FlowableAccess:
-    return FlowableAccess(
-        base_url=tenant.base_url,
-        username=tenant.username,
-        password=tenant.read_password,
-        process_key=tenant.process_key,
-        claim_url=settings.claim_url,
+def _adapter(
+    tenant: FlowableTenant | ProfileTenant, claim_url: str
+) -> tuple[ApprovalPort, InboundPort | None]:
+    """The OA, and who reads its callbacks; None: it sends none."""
+    limits = Limits(
         calls_per_second=tenant.calls_per_second,
+        burst=tenant.burst,
+        failures=tenant.breaker_failures,
+        rest=tenant.breaker_seconds,
+    )
+    accounts = Accounts(tenant.people)
+    if isinstance(tenant, FlowableTenant):
+        access = FlowableAccess(
+            base_url=tenant.base_url,
+            username=tenant.username,
+            secrets=tenant.secret,
+            processes=tenant.processes,
+            deploy=tenant.deploy,
+            claim_url=claim_url,
+        )
+        return Flowable(access, limits, accounts), FlowableCallbacks(tenant.secret)
+    return _profiled(tenant, limits, accounts)
+
+
+def _profiled(
+    tenant: ProfileTenant, limits: Limits, accounts: Accounts
+) -> tuple[ApprovalPort, InboundPort | None]:
+    path = tenant.profile if tenant.profile.exists() else PROFILES / tenant.profile.name
+    more = (tenant.base_url, tenant.secret, limits, accounts)
+    if tenant.kind == "http_profile":
+        web = http_profile.load_profile(path)
+        inbound = http_profile.callbacks(web, tenant.secret) if web.callback else None
+        return http_profile.HttpProfile(web, *more), inbound
+    soap = soap_profile.load_profile(path)
+    inbound = soap_profile.callbacks(soap, tenant.secret) if soap.callback else None
+    return soap_profile.SoapProfile(soap, *more), inbound
+
+
+def _pace(settings: Settings) -> Pace:
+    return Pace(
+        poll=settings.poll_seconds,
+        call=settings.call_seconds,
+        lease=settings.lease_seconds,
+        at_once=settings.calls_at_once,
+        reconcile_every=settings.reconcile_seconds,
     )
 
 
@@ -61,4 +92,5 @@ def _patience(settings: Settings) -> Patience:
         longest=timedelta(seconds=settings.longest_wait_seconds),
         poll_young=timedelta(seconds=settings.follow_young_seconds),
         poll_old=timedelta(seconds=settings.follow_old_seconds),
+        watched=timedelta(days=settings.watch_days),
     )

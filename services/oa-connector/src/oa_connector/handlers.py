@@ -1,20 +1,37 @@
 """What approval events, callbacks and the answers of an OA do to a submission."""
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
 import structlog
-from chassis import Tx
+from chassis import Origin, Tx
 from events import DocumentId, TenantId
-from events.workflow import ApprovalCancelled, ApprovalDecided, ApprovalRequested, Mode
+from events.oa import OAContractChanged, OADriftDetected
+from events.workflow import (
+    ApprovalCancelled,
+    ApprovalDecided,
+    ApprovalRequested,
+    ApprovalTaskAssigned,
+    ApprovalTaskClosed,
+    ApprovalTaskDecided,
+    Mode,
+)
 
 from oa_connector import domain, store
 from oa_connector.domain import (
+    Capabilities,
+    Difference,
+    Farewell,
     Instance,
     Move,
     Patience,
+    ProbeReport,
+    Repair,
+    Request,
     Snapshot,
     Submission,
     SubmitResult,
@@ -26,40 +43,85 @@ log = structlog.get_logger()
 
 async def on_approval_requested(tx: Tx, event: ApprovalRequested) -> None:
     """Remember what must go to the OA; sending it is the delivery's work."""
-    if event.mode is not Mode.DELEGATED:
+    match event.mode:
+        case Mode.DELEGATED:
+            await _add(tx, domain.requested(event, tx.now))
+        case Mode.MIRRORED:
+            await store.add_request(
+                tx,
+                Request(
+                    document_id=event.document_id,
+                    revision=event.revision,
+                    tenant=event.tenant or TenantId(""),
+                    template=event.document_kind.value,
+                    content_hash=event.content_hash,
+                    form=domain.form_of(event),
+                ),
+            )
+        case _:
+            pass  # it runs in Tonglu alone
+
+
+async def on_task_assigned(tx: Tx, event: ApprovalTaskAssigned) -> None:
+    """Show the task in the OA, where its approval is mirrored."""
+    request = await store.request(tx, event.document_id, event.revision)
+    if request is not None:
+        await _add(tx, domain.mirrored(request, event))
+
+
+async def on_task_decided(tx: Tx, event: ApprovalTaskDecided) -> None:
+    """The first decision counts. Where it was not made in the OA, its people there are told."""
+    mirror = await store.submission(tx, event.task_id)
+    if mirror is None or event.via == mirror.tenant:
         return
-    move = domain.requested(event, tx.now)
+    who = f"{event.decided_by} {event.decided_at:%Y-%m-%d %H:%M:%S %Z}: {event.decision}"
+    note = f"已在同路处理 Decided in Tonglu by {who}"
+    await _take_back(tx, [mirror], Farewell("decided in Tonglu", note, event.decision))
+
+
+async def on_task_closed(tx: Tx, event: ApprovalTaskClosed) -> None:
+    """Nobody needs to decide it any more, in the OA neither."""
+    mirror = await store.submission(tx, event.task_id)
+    if mirror is not None:
+        note = f"无需再处理 No more to do: {event.closing}"
+        await _take_back(tx, [mirror], Farewell(f"closed in Tonglu: {event.closing}", note))
+
+
+async def on_approval_cancelled(tx: Tx, event: ApprovalCancelled) -> None:
+    """The document was withdrawn: take it back from the OA."""
+    await _end(tx, event, Farewell("withdrawn in Tonglu 已在同路撤回"))
+
+
+async def on_approval_decided(tx: Tx, event: ApprovalDecided) -> None:
+    """The approval has ended: a process that is still open in the OA must not go on."""
+    await _end(tx, event, Farewell(f"decided in Tonglu 已在同路审结: {event.outcome}"))
+
+
+async def _end(tx: Tx, event: ApprovalCancelled | ApprovalDecided, farewell: Farewell) -> None:
+    await store.drop_request(tx, event.document_id, event.revision)
+    left = await store.submissions_of(tx, event.document_id, event.revision)
+    await _take_back(tx, left, farewell)
+
+
+async def _take_back(tx: Tx, submissions: Iterable[Submission], farewell: Farewell) -> None:
+    for submission in submissions:
+        if move := domain.withdrawn(submission, farewell):
+            await _make(tx, move)
+
+
+async def _add(tx: Tx, move: Move) -> None:
     await store.add_submission(tx, move.submission)
     for fact in move.facts:
         tx.emit(fact)
 
 
-async def on_approval_cancelled(tx: Tx, event: ApprovalCancelled) -> None:
-    """The document was withdrawn: take it back from the OA."""
-    await _take_back(tx, event.document_id, event.revision, "withdrawn in Tonglu 已在同路撤回")
-
-
-async def on_approval_decided(tx: Tx, event: ApprovalDecided) -> None:
-    """The approval has ended: a process that is still open in the OA must not go on."""
-    reason = f"decided in Tonglu 已在同路审结: {event.outcome}"
-    await _take_back(tx, event.document_id, event.revision, reason)
-
-
-async def _take_back(tx: Tx, document_id: DocumentId, revision: int, reason: str) -> None:
-    submission = await store.submission(tx, document_id, revision)
-    if submission is None:
-        return
-    if move := domain.withdrawn(submission, reason):
-        await _make(tx, move)
-
-
-async def retry_submission(tx: Tx, document_id: DocumentId, revision: int) -> Submission | None:
+async def retry_submission(tx: Tx, business_key: str) -> Submission | None:
     """A person has looked: search the OA again, then create; None when there is no such row.
 
     Raises:
         SubmissionNotStuckError: it does not wait for a person.
     """
-    submission = await store.submission(tx, document_id, revision)
+    submission = await store.submission(tx, business_key)
     if submission is None:
         return None
     move = domain.retried(submission)
@@ -112,13 +174,109 @@ async def record_silence(tx: Tx, held: Submission, error: str, patience: Patienc
     await _record(tx, held, lambda row: domain.unreachable(row, error, patience))
 
 
+async def record_probe(
+    tx: Tx, tenant: TenantId, report: ProbeReport, capabilities: Capabilities
+) -> None:
+    """Keep what the OA turned out to be; what has changed is said, and a changed form pauses."""
+    before = await store.tenant_for_change(tx, tenant)
+    await store.save_report(tx, tenant, report, capabilities)
+    was = before or (report.version, False)
+    if (report.version, report.is_degraded) != was:
+        detail = report.detail or f"version {was[0]} is now {report.version}"
+        _contract_changed(tx, tenant, detail, version=report.version, degraded=report.is_degraded)
+    known = await store.fingerprints(tx, tenant)
+    for name, fingerprint in report.forms.items():
+        await store.save_fingerprint(tx, tenant, name, fingerprint)
+        if known.get(name) not in {None, fingerprint}:
+            await _pause(tx, tenant, name, "the form has changed")
+
+
+async def resume_template(tx: Tx, tenant: TenantId, name: str) -> bool:
+    """A person has looked at the form: send by it again; False when it was not paused."""
+    return await store.resume_template(tx, tenant, name)
+
+
+async def _pause(tx: Tx, tenant: TenantId, name: str, why: str) -> None:
+    if await store.pause_template(tx, tenant, name, why):
+        _contract_changed(tx, tenant, why, template=name, paused=True)
+
+
+def _contract_changed(tx: Tx, tenant: TenantId, detail: str, **what: Any) -> None:
+    event = OAContractChanged(tenant=tenant, detail=detail[:200], changed_at=tx.now, **what)
+    tx.emit(event, origin=Origin(None, None, tx.origin.traceparent))
+
+
+@dataclass(frozen=True, slots=True)
+class Ghost:
+    """A second process for a submission that has its own: it is to be ended in the OA."""
+
+    submission: Submission
+    instance: Instance
+
+
+async def reconcile(tx: Tx, tenant: TenantId, listed: Sequence[Instance]) -> list[Ghost]:
+    """Compare a page of the OA's list with what we know; the ghosts, for the caller to end."""
+    by_key = {one.business_key: one for one in listed if one.business_key}
+    known = await store.known(tx, tenant, list(by_key))
+    origins = await store.origins(tx, list(known))
+    ghosts = []
+    for one in listed:
+        submission = known.get(one.business_key or "")
+        if submission is None:
+            continue
+        if domain.is_ghost(submission, one):
+            ghosts.append(Ghost(submission, one))
+        elif (move := domain.compared(submission, one)) is not None:
+            with tx.caused_by(origins[submission.business_key]):
+                await _make(tx, move)
+    strange = await store.unknown_keys(tx, list(by_key.keys() - known.keys()))
+    for key in sorted(strange):
+        await _orphan(tx, domain.orphan(tenant, by_key[key]), by_key[key])
+    return ghosts
+
+
+async def _orphan(tx: Tx, found: Difference | None, listed: Instance) -> None:
+    if found is not None and await store.add_case(tx, found, {}, asdict(listed)):
+        fact = domain.orphan_found(found, tx.now)
+        tx.emit(fact, origin=Origin(found.document_id, None, tx.origin.traceparent))
+
+
+async def record_ghost(tx: Tx, ghost: Ghost) -> None:
+    """The OA has ended the second process."""
+    key = ghost.submission.business_key
+    submission = await store.submission(tx, key)
+    if submission is not None:
+        origins = await store.origins(tx, [key])
+        move = domain.ghost_ended(submission, ghost.instance.instance_id, tx.now)
+        with tx.caused_by(origins[key]):
+            await _make(tx, move)
+
+
+async def resolve_drift(tx: Tx, id_: UUID, repair: Repair, note: str, by: str) -> store.Case | None:
+    """A person decides about a difference; None when there is no such one that waits."""
+    case = await store.case_for_change(tx, id_)
+    if case is None or case.resolved_at is not None:
+        return None
+    submission = await store.submission(tx, case.difference.business_key)
+    await store.resolve_case(tx, id_, repair, note, by)
+    if submission is not None:
+        move = domain.mended(submission, case.difference.drift, repair, tx.now, by)
+        await _make(tx, move)
+    return await store.case_for_change(tx, id_)
+
+
 async def _record(tx: Tx, held: Submission, decide: Callable[[Submission], Move]) -> None:
     """Decide on the row as it is now: an event or a callback may have come during the call."""
     row = await store.leased(tx, held)
     if row is None:
-        log.warning("lease lost", document_id=held.document_id, revision=held.revision)
+        log.warning("lease lost", business_key=held.business_key)
         return
-    known = replace(row, instance_id=held.instance_id or row.instance_id, lease_until=None)
+    known = replace(
+        row,
+        instance_id=held.instance_id or row.instance_id,
+        is_annotated=held.is_annotated or row.is_annotated,
+        lease_until=None,
+    )
     move = decide(known)
     if row.hints != held.hints or row.state is not held.state:
         move = replace(move, due_in=timedelta(0))
@@ -130,6 +288,40 @@ async def _make(tx: Tx, move: Move) -> None:
     if move.due_in is not None:
         # Spread, so that what failed together does not come back together.
         due_at = tx.now + move.due_in * random.uniform(1, 1.1)  # noqa: S311 -- not a secret
-    await store.save(tx, move.submission, due_at)
+    submission = move.submission
+    await store.save(tx, submission, due_at)
+    if move.is_form_broken:
+        await _pause(tx, submission.tenant, submission.template, "the OA lost what we sent")
     for fact in move.facts:
         tx.emit(fact)
+        if isinstance(fact, OADriftDetected):
+            await store.add_case(tx, _case(fact, submission), _ours(submission), _theirs(move))
+
+
+def _case(fact: OADriftDetected, submission: Submission) -> Difference:
+    return Difference(
+        tenant=fact.tenant,
+        business_key=submission.business_key,
+        document_id=DocumentId(fact.document_id),
+        revision=fact.revision,
+        task_id=fact.task_id,
+        instance_id=fact.instance_id,
+        drift=fact.drift,
+        detail=fact.detail,
+    )
+
+
+def _ours(submission: Submission) -> dict[str, Any]:
+    """What we hold, without what people wrote."""
+    return {
+        "state": submission.state,
+        "status": submission.status,
+        "content_hash": submission.content_hash,
+        "amount": submission.form.amount,
+        "approvers": submission.form.approvers,
+        "steps_seen": submission.steps_seen,
+    }
+
+
+def _theirs(move: Move) -> dict[str, Any]:
+    return {} if move.seen is None else asdict(move.seen)

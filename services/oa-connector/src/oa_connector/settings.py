@@ -1,47 +1,95 @@
 """What the connector is told: which OAs there are, and how patient to be with them."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from chassis import ServiceSettings
-from events import TenantId
+from events import EmployeeId, TenantId
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+_Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
-class FlowableTenant(BaseModel):
-    """One Flowable server. Each secret stands here, or in a file that is read at each use."""
+
+class OATenant(BaseModel):
+    """One OA. Each secret stands here, or in a file that is read at each use: it may change.
+
+    The name of the one before ends in `_previous`: a callback signed by it counts while it is
+    there. `people` holds those whose account in the OA is not their employee id.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["flowable"]
-    base_url: str = Field(description="its address, without /process-api")
-    username: str = Field(description="who we are there")
-    password: SecretStr | None = Field(None, min_length=1)
-    password_file: Path | None = None
-    process_key: str = Field("tonglu-approval", description="the process definition to start")
-    callback_secret: SecretStr | None = Field(None, min_length=1)
-    callback_secret_file: Path | None = None
-    calls_per_second: int = Field(50, ge=1, description="more calls than that wait their turn")
+    base_url: str = Field(description="its address, without the path of the interface")
+    secrets: dict[_Name, SecretStr] = Field(default_factory=dict)
+    secret_files: dict[_Name, Path] = Field(default_factory=dict)
+    people: dict[EmployeeId, str] = Field(default_factory=dict)
+    calls_per_second: float = Field(50, gt=0, description="more calls than that wait their turn")
+    burst: int = Field(50, ge=1, description="calls at once after a rest")
+    breaker_failures: int = Field(5, ge=1, description="failures in a row before it is left alone")
+    breaker_seconds: float = Field(30, gt=0, description="how long it is left alone")
 
     @model_validator(mode="after")
     def _each_secret_once(self) -> Self:
-        for name in ("password", "callback_secret"):
-            given = (getattr(self, name), getattr(self, f"{name}_file"))
-            if sum(one is not None for one in given) != 1:
-                raise ValueError(f"give either {name} or {name}_file")
+        twice = self.secrets.keys() & self.secret_files.keys()
+        if twice:
+            raise ValueError(f"{', '.join(sorted(twice))}: give the secret or its file, not both")
         return self
 
-    def read_password(self) -> str:
-        return _read(self.password, self.password_file)
+    def secret(self, name: str) -> str:
+        """The secret of this name.
 
-    def read_callback_secret(self) -> str:
-        return _read(self.callback_secret, self.callback_secret_file)
+        Raises:
+            KeyError: there is none, or its file is not there.
+            ValueError: it is empty; a signature under an empty key could be made by anyone.
+        """
+        if name in self.secrets:
+            found = self.secrets[name].get_secret_value()
+        else:
+            file = self.secret_files[name]
+            if not file.exists():
+                raise KeyError(name)
+            found = file.read_text().strip()
+        if not found:
+            raise ValueError(f"the secret {name} is empty")
+        return found
+
+    def _needs(self, *names: str) -> None:
+        missing = sorted(set(names) - self.secrets.keys() - self.secret_files.keys())
+        if missing:
+            raise ValueError(f"secrets: {', '.join(missing)} is missing")
+
+
+class FlowableTenant(OATenant):
+    """A Flowable server; its secrets are `password` and `callback`."""
+
+    kind: Literal["flowable"]
+    username: str = Field(description="who we are there")
+    processes: Mapping[str, str] = Field(
+        {"claim": "tonglu-approval"}, description="the process to start for each kind of document"
+    )
+    deploy: bool = Field(default=False, description="bring our process along where it is not there")
+
+    @model_validator(mode="after")
+    def _secrets_are_there(self) -> Self:
+        self._needs("password", "callback")
+        return self
+
+
+class ProfileTenant(OATenant):
+    """An OA that a profile describes; the profile names its secrets."""
+
+    kind: Literal["http_profile", "soap_profile"]
+    profile: Path = Field(description="the YAML file; a bare name is one that we bring along")
+
+
+Tenant = Annotated[FlowableTenant | ProfileTenant, Field(discriminator="kind")]
 
 
 class Settings(ServiceSettings):
     """The connector's own settings."""
 
-    tenants: dict[TenantId, FlowableTenant] = Field(
+    tenants: dict[TenantId, Tenant] = Field(
         default_factory=dict, description="the OAs by name, as a JSON object"
     )
     claim_url: str = Field(
@@ -57,18 +105,14 @@ class Settings(ServiceSettings):
     create_attempts: int = Field(5, ge=1, description="unknown creates before a person must look")
     longest_wait_seconds: int = Field(60, ge=1, description="between two tries of a silent OA")
     follow_young_seconds: int = Field(5, ge=1, description="between two reads of a new process")
-    follow_old_seconds: int = Field(60, ge=1, description="between two reads of an old process")
+    follow_old_seconds: int = Field(600, ge=1, description="between two reads of an old process")
+    watch_days: int = Field(
+        30, ge=0, description="a process that has ended is read again for so long"
+    )
+    reconcile_seconds: int = Field(300, ge=1, description="between two comparisons with an OA")
 
     @model_validator(mode="after")
     def _lease_outlives_calls(self) -> Self:
         if self.lease_seconds <= 2 * self.call_seconds:
             raise ValueError("lease_seconds must be more than twice call_seconds")
         return self
-
-
-def _read(value: SecretStr | None, file: Path | None) -> str:
-    secret = file.read_text().strip() if file else value.get_secret_value() if value else ""
-    if not secret:
-        # A signature under an empty key could be made by anyone.
-        raise ValueError(f"{file} holds no secret")
-    return secret

@@ -1,4 +1,4 @@
-"""Submissions of documents to an OA: their states, and what follows from each of its answers."""
+"""What is on its way through an OA, and what follows from each of the OA's answers. Pure."""
 
 from oa_connector.domain.answers import (
     Ability,
@@ -18,15 +18,31 @@ from oa_connector.domain.answers import (
     SubmitResult,
     Window,
 )
+from oa_connector.domain.following import followed, repaired
+from oa_connector.domain.reconciling import (
+    Difference,
+    Repair,
+    compared,
+    ghost_ended,
+    is_ghost,
+    mended,
+    orphan,
+    orphan_found,
+    window_since,
+)
 from oa_connector.domain.submission import (
+    AT_ONCE,
+    Farewell,
     Move,
     Patience,
+    Request,
     State,
     Submission,
     SubmissionNotStuckError,
-    followed,
+    form_of,
     keeper,
     looked_up,
+    mirrored,
     not_created,
     requested,
     retried,
@@ -36,10 +52,13 @@ from oa_connector.domain.submission import (
 )
 
 __all__ = [
+    "AT_ONCE",
     "Ability",
     "Accounts",
     "Capabilities",
     "DecidedStep",
+    "Difference",
+    "Farewell",
     "Form",
     "Idempotency",
     "Instance",
@@ -47,6 +66,8 @@ __all__ = [
     "Page",
     "Patience",
     "ProbeReport",
+    "Repair",
+    "Request",
     "Sight",
     "Snapshot",
     "State",
@@ -57,13 +78,23 @@ __all__ = [
     "SubmitOutcome",
     "SubmitResult",
     "Window",
+    "compared",
     "followed",
+    "form_of",
+    "ghost_ended",
+    "is_ghost",
     "keeper",
     "looked_up",
+    "mended",
+    "mirrored",
     "not_created",
+    "orphan",
+    "orphan_found",
+    "repaired",
     "requested",
     "retried",
     "stuck",
     "unreachable",
+    "window_since",
     "withdrawn",
 ]

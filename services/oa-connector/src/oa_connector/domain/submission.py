@@ -1,35 +1,29 @@
-"""Submissions of documents to an OA: their states, and what follows from each of its answers."""
+"""Submissions of documents and tasks to an OA: their states, and how one gets there and back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from events import DocumentId, Event, InstanceId, TenantId
-from events.oa import (
-    Drift,
-    InstanceStatus,
-    OADecisionReceived,
-    OADriftDetected,
-    OAInstanceClosed,
-    OAInstanceOpened,
-    OASubmissionStuck,
-)
-from events.workflow import ApprovalRequested, Decision
+from events import ContentHash, DocumentId, Event, InstanceId, TaskId, TenantId
+from events.oa import Drift, OAInstanceOpened, OASubmissionStuck
+from events.workflow import ApprovalRequested, ApprovalTaskAssigned, Decision
 
 from oa_connector.domain.answers import (
     Form,
+    Idempotency,
     Instance,
     Snapshot,
     Status,
+    SubmitApproval,
     SubmitOutcome,
     SubmitResult,
 )
 
-_MAX_REASON = 200
-_MAX_OPINION = 1000
-_AT_ONCE = timedelta(0)
+MAX_REASON = 200
+AT_ONCE = timedelta(0)
 
 
 class State(StrEnum):
@@ -46,27 +40,48 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Farewell:
+    """Why a process in the OA is to end, and what its people are to read there.
+
+    `decision`: how the task was decided in Tonglu, where it was; another one in the OA is a drift.
+    """
+
+    reason: str
+    note: str | None = None
+    decision: Decision | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
-    """One revision of one document on its way through an OA.
+    """One process on its way through an OA: of a document's revision, or of one mirrored task.
 
     `lookups` counts searches by business key that found nothing since the last create;
-    `failures` counts calls in a row that did not come through; `hints` counts callbacks.
+    `failures` counts calls in a row that did not come through; `hints` counts callbacks;
+    `rereads` counts looks at a process that has ended. `version` is the newest one seen.
+    `missed`: reconciliation has seen that it moved on and nobody told us.
     """
 
     document_id: DocumentId
     revision: int
     tenant: TenantId
-    content_hash: str
+    content_hash: ContentHash
     form: Form
+    template: str = "claim"
+    task_id: TaskId | None = None
     state: State = State.NEW
     attempt: int = 1
     lookups: int = 0
     failures: int = 0
     hints: int = 0
     steps_seen: int = 0
+    rereads: int = 0
     instance_id: InstanceId | None = None
+    status: Status | None = None  # how it ended in the OA
+    version: tuple[int, ...] = ()
     drift: Drift | None = None
-    withdraw_reason: str | None = None
+    missed: Drift | None = None
+    farewell: Farewell | None = None
+    is_annotated: bool = False
     opened_at: datetime | None = None
     last_error: str | None = None
     lease_until: datetime | None = None
@@ -74,7 +89,34 @@ class Submission:
     @property
     def business_key(self) -> str:
         """The name under which the OA knows it."""
-        return f"{self.document_id}@{self.revision}"
+        return self.task_id or f"{self.document_id}@{self.revision}"
+
+    @property
+    def amount(self) -> Decimal:
+        return Decimal(self.form.amount)
+
+    @property
+    def command(self) -> SubmitApproval:
+        """What is to be created."""
+        return SubmitApproval(
+            business_key=self.business_key,
+            document_id=self.document_id,
+            template=self.template,
+            content_hash=self.content_hash,
+            form=self.form,
+            attempt=self.attempt,
+        )
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The fields that every fact about it begins with."""
+        return {
+            "document_id": self.document_id,
+            "revision": self.revision,
+            "tenant": self.tenant,
+            "task_id": self.task_id,
+            "instance_id": self.instance_id,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +124,21 @@ class Patience:
     """How long to wait before asking again.
 
     `lookups`: the waits before each search by business key after a create of unknown outcome;
-    `attempts`: creates whose outcome stayed unknown before a person must look.
+    `attempts`: creates whose outcome stayed unknown before a person must look; `rereads`: the
+    waits before each look at a process that has ended, the last of them repeated until `watched`.
+    `idempotency` is the OA's: it says what may follow on an unknown create.
     """
 
     lookups: tuple[timedelta, ...] = tuple(timedelta(seconds=wait) for wait in (1, 5, 30))
     attempts: int = 5
     longest: timedelta = timedelta(seconds=60)
     poll_young: timedelta = timedelta(seconds=5)
-    poll_old: timedelta = timedelta(seconds=60)
+    poll_old: timedelta = timedelta(minutes=10)
+    rereads: tuple[timedelta, ...] = tuple(
+        timedelta(minutes=wait) for wait in (1, 5, 30, 360, 1440)
+    )
+    watched: timedelta = timedelta(days=30)
+    idempotency: Idempotency = Idempotency.SEARCHABLE
 
     def after_failures(self, failures: int) -> timedelta:
         """1 s, 2 s, 4 s and so on, up to the longest."""
@@ -97,19 +146,29 @@ class Patience:
 
     def until_next_poll(self, age: timedelta) -> timedelta:
         """A process that has just begun is asked often, one that lies for days seldom."""
-        return min(self.poll_old, max(self.poll_young, age // 60))
+        return min(self.poll_old, max(self.poll_young, age / 60))
+
+    def until_reread(self, rereads: int, age: timedelta) -> timedelta | None:
+        """When to look again at what has ended; None: it is old enough to be left alone."""
+        if age > self.watched:
+            return None
+        return self.rereads[min(rereads, len(self.rereads) - 1)]
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
     """What becomes of a submission, what is said about it, and when it is due again.
 
-    `due_in` None leaves that as it was; what is closed or waits for a person is never due.
+    `due_in` None: never, where it is closed or waits for a person; else as it was. `seen` is the
+    OA's side, for whoever must compare. `is_form_broken`: the OA lost what we sent; nothing more is
+    to be sent by this template.
     """
 
     submission: Submission
     facts: tuple[Event, ...] = ()
     due_in: timedelta | None = None
+    seen: Snapshot | None = None
+    is_form_broken: bool = False
 
 
 class SubmissionNotStuckError(Exception):
@@ -120,6 +179,29 @@ class SubmissionNotStuckError(Exception):
         self.state = state
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A mirrored approval as its tasks will be shown in the OA: kept until it has ended."""
+
+    document_id: DocumentId
+    revision: int
+    tenant: TenantId
+    template: str
+    content_hash: ContentHash
+    form: Form
+
+
+def form_of(event: ApprovalRequested) -> Form:
+    return Form(
+        title=event.title,
+        amount=f"{event.total.amount:f}",
+        currency=event.total.currency,
+        submitter_id=event.submitter_id,
+        route=tuple((step.step, step.approver_id) for step in event.route),
+        details=event.details,
+    )
+
+
 def requested(event: ApprovalRequested, now: datetime) -> Move:
     """The submission that follows from a delegated approval."""
     submission = Submission(
@@ -127,31 +209,34 @@ def requested(event: ApprovalRequested, now: datetime) -> Move:
         revision=event.revision,
         tenant=event.tenant or TenantId(""),
         content_hash=event.content_hash,
-        form=Form(
-            title=event.title,
-            amount=f"{event.total.amount:f}",
-            currency=event.total.currency,
-            submitter_id=event.submitter_id,
-            route=tuple((step.step, step.approver_id) for step in event.route),
-            details=event.details,
-        ),
+        form=form_of(event),
+        template=event.document_kind.value,
     )
     if not event.route:
         # A process without approvers would end at once as approved.
         return stuck(submission, "the route names no approver", now)
-    return Move(submission, due_in=_AT_ONCE)
+    return Move(submission, due_in=AT_ONCE)
+
+
+def mirrored(request: Request, event: ApprovalTaskAssigned) -> Move:
+    """The submission that shows one task of ours in the OA: a route of this one step."""
+    submission = Submission(
+        document_id=request.document_id,
+        revision=request.revision,
+        tenant=request.tenant,
+        content_hash=request.content_hash,
+        form=replace(request.form, route=((event.step, event.assignee_id),)),
+        template=request.template,
+        task_id=event.task_id,
+    )
+    return Move(submission, due_in=AT_ONCE)
 
 
 def stuck(submission: Submission, reason: str, now: datetime) -> Move:
     """A person must look; nothing is sent until then."""
-    reason = reason[:_MAX_REASON]
-    fact = OASubmissionStuck(
-        document_id=submission.document_id,
-        revision=submission.revision,
-        tenant=submission.tenant,
-        reason=reason,
-        stuck_at=now,
-    )
+    reason = reason[:MAX_REASON]
+    about = {name: value for name, value in submission.facts.items() if name != "instance_id"}
+    fact = OASubmissionStuck(**about, reason=reason, stuck_at=now)
     return Move(replace(submission, state=State.NEEDS_HUMAN, last_error=reason), (fact,))
 
 
@@ -163,42 +248,56 @@ def retried(submission: Submission) -> Move:
     """
     if submission.state is not State.NEEDS_HUMAN:
         raise SubmissionNotStuckError(submission.state)
-    again = replace(submission, state=State.UNKNOWN, attempt=1, lookups=0, instance_id=None)
-    return Move(again, due_in=_AT_ONCE)
+    again = replace(
+        submission, state=State.UNKNOWN, attempt=1, lookups=0, instance_id=None, drift=None
+    )
+    return Move(again, due_in=AT_ONCE)
 
 
-def withdrawn(submission: Submission, reason: str) -> Move | None:
+def withdrawn(submission: Submission, farewell: Farewell) -> Move | None:
     """Take it back from the OA; None when there is nothing left to take back.
 
-    Where a create may be under way, the reason waits on the row until its outcome is known.
+    Where a create may be under way, the farewell waits on the row until its outcome is known.
     """
+    wanted = replace(submission, farewell=farewell)
     match submission.state:
+        case State.CLOSED if submission.instance_id and farewell.note and not submission.farewell:
+            return Move(wanted, due_in=AT_ONCE)  # it has ended there too: its people are told
         case State.CLOSED | State.WITHDRAWING:
             return None
         case State.NEW:
-            return Move(replace(submission, state=State.CLOSED))
+            return Move(replace(wanted, state=State.CLOSED))
         case State.NEEDS_HUMAN if submission.instance_id is None:
-            return Move(replace(submission, state=State.CLOSED))
+            return Move(replace(wanted, state=State.CLOSED))
         case State.NEEDS_HUMAN | State.SUBMITTED:
-            wanted = replace(submission, state=State.WITHDRAWING, withdraw_reason=reason)
-            return Move(wanted, due_in=_AT_ONCE)
+            return Move(replace(wanted, state=State.WITHDRAWING), due_in=AT_ONCE)
         case _:
-            return Move(replace(submission, withdraw_reason=reason))
+            return Move(wanted)
 
 
 def not_created(
     submission: Submission, result: SubmitResult, patience: Patience, now: datetime
 ) -> Move:
     """What follows from a create that was not accepted."""
-    seen = replace(submission, last_error=result.detail[:_MAX_REASON])
+    seen = replace(submission, last_error=result.detail[:MAX_REASON])
+    if result.outcome is SubmitOutcome.DUPLICATE:
+        return Move(replace(seen, state=State.UNKNOWN, lookups=0), due_in=AT_ONCE)
     if result.outcome is SubmitOutcome.UNKNOWN:
-        return Move(replace(seen, state=State.UNKNOWN, lookups=0), due_in=patience.lookups[0])
-    if submission.withdraw_reason is not None:
+        return _unknown(seen, patience)
+    if submission.farewell is not None:
         return Move(replace(seen, state=State.CLOSED))
     if result.outcome is SubmitOutcome.REJECTED:
         return stuck(submission, result.detail, now)
     later = replace(seen, state=State.NEW, failures=seen.failures + 1)
     return Move(later, due_in=patience.after_failures(later.failures))
+
+
+def _unknown(seen: Submission, patience: Patience) -> Move:
+    """An OA that knows our key may be sent it again; any other is searched first."""
+    if patience.idempotency in {Idempotency.SERVER_KEY, Idempotency.UPSERT}:
+        again = replace(seen, state=State.NEW, failures=seen.failures + 1)
+        return Move(again, due_in=patience.after_failures(again.failures))
+    return Move(replace(seen, state=State.UNKNOWN, lookups=0), due_in=patience.lookups[0])
 
 
 def unreachable(submission: Submission, error: str, patience: Patience) -> Move:
@@ -208,7 +307,7 @@ def unreachable(submission: Submission, error: str, patience: Patience) -> Move:
         submission,
         state=back.get(submission.state, submission.state),
         failures=submission.failures + 1,
-        last_error=error[:_MAX_REASON],
+        last_error=error[:MAX_REASON],
     )
     return Move(seen, due_in=patience.after_failures(seen.failures))
 
@@ -226,7 +325,8 @@ def looked_up(
     if found is not None:
         return _opened(submission, found, now)
     if instances:
-        return stuck(submission, "the OA holds it with another content hash, or without one", now)
+        lost = "the OA holds it with another content hash, or without one"
+        return replace(stuck(submission, lost, now), is_form_broken=submission.attempt == 1)
     return _found_nothing(submission, patience, now)
 
 
@@ -235,18 +335,21 @@ def _found_nothing(submission: Submission, patience: Patience, now: datetime) ->
     seen = replace(submission, lookups=submission.lookups + 1, failures=0)
     if seen.lookups < len(patience.lookups):
         return Move(replace(seen, state=State.UNKNOWN), due_in=patience.lookups[seen.lookups])
-    if seen.withdraw_reason is not None:
+    if seen.farewell is not None:
         return Move(replace(seen, state=State.CLOSED))
     if seen.instance_id is not None:
-        return stuck(seen, "the OA accepted it and cannot find it by its business key", now)
+        lost = "the OA accepted it and cannot find it by its business key"
+        return replace(stuck(seen, lost, now), is_form_broken=True)
+    if patience.idempotency is Idempotency.NONE:
+        return stuck(seen, f"it may exist, and the OA cannot be searched: {seen.last_error}", now)
     if seen.attempt >= patience.attempts:
         return stuck(seen, f"not created after {seen.attempt} attempts: {seen.last_error}", now)
     again = replace(seen, state=State.NEW, attempt=seen.attempt + 1, lookups=0)
-    return Move(again, due_in=_AT_ONCE)
+    return Move(again, due_in=AT_ONCE)
 
 
 def _opened(submission: Submission, found: Instance, now: datetime) -> Move:
-    is_wanted = submission.withdraw_reason is None
+    is_wanted = submission.farewell is None
     opened = replace(
         submission,
         state=State.SUBMITTED if is_wanted else State.WITHDRAWING,
@@ -256,69 +359,4 @@ def _opened(submission: Submission, found: Instance, now: datetime) -> Move:
         last_error=None,
     )
     # The first look follows at once: what the OA called back before this commit was not ours yet.
-    return Move(opened, (OAInstanceOpened(**_of(opened), opened_at=now),), due_in=_AT_ONCE)
-
-
-def followed(submission: Submission, snapshot: Snapshot, patience: Patience, now: datetime) -> Move:
-    """What follows from the process as the OA reports it: nothing is ever said twice."""
-    new = _countable(submission, snapshot)
-    facts = [_decided(submission, snapshot, index) for index in new]
-    seen = replace(submission, steps_seen=new.stop, failures=0, last_error=None)
-    if seen.drift is None and (found := _drift(seen, snapshot)):
-        drift, detail = found
-        about = {"drift": drift, "detail": detail[:_MAX_REASON], "detected_at": now}
-        facts.append(OADriftDetected(**_of(seen), **about))
-        seen = replace(seen, drift=drift)
-    if snapshot.status is not Status.PENDING:
-        status, ended_at = InstanceStatus(snapshot.status.value), snapshot.ended_at or now
-        facts.append(OAInstanceClosed(**_of(seen), status=status, closed_at=ended_at))
-        return Move(replace(seen, state=State.CLOSED), tuple(facts))
-    if seen.state is State.WITHDRAWING:
-        kept = replace(seen, failures=submission.failures + 1, last_error="the OA has not ended it")
-        return Move(kept, tuple(facts), due_in=patience.after_failures(kept.failures))
-    return Move(seen, tuple(facts), due_in=patience.until_next_poll(now - (seen.opened_at or now)))
-
-
-def _countable(submission: Submission, snapshot: Snapshot) -> range:
-    """The new steps that count: of the content that was sent, up to the first one by a stranger."""
-    start = stop = submission.steps_seen
-    if submission.drift is None and snapshot.content_hash == submission.content_hash:
-        for step in snapshot.steps[start:]:
-            if step.decided_by not in submission.form.approvers:
-                break
-            stop += 1
-    return range(start, stop)
-
-
-def _drift(seen: Submission, snapshot: Snapshot) -> tuple[Drift, str] | None:
-    if snapshot.status is Status.VANISHED:
-        return Drift.VANISHED, "the OA no longer knows the process"
-    if snapshot.content_hash != seen.content_hash:
-        return Drift.CONTENT_MISMATCH, f"the OA shows content {snapshot.content_hash or 'none'}"
-    if len(snapshot.steps) > seen.steps_seen:
-        stranger = snapshot.steps[seen.steps_seen].decided_by
-        return Drift.UNKNOWN_PERSON, f"decided by {stranger}, who is not on the route"
-    return None
-
-
-def _of(submission: Submission) -> dict[str, Any]:
-    """The fields that every fact about a process begins with."""
-    return {
-        "document_id": submission.document_id,
-        "revision": submission.revision,
-        "tenant": submission.tenant,
-        "instance_id": submission.instance_id,
-    }
-
-
-def _decided(submission: Submission, snapshot: Snapshot, index: int) -> Event:
-    step = snapshot.steps[index]
-    return OADecisionReceived(
-        **_of(submission),
-        step=submission.form.step(index),
-        decision=Decision(step.outcome or "UNKNOWN"),
-        decided_by=step.decided_by,
-        content_hash=submission.content_hash,
-        opinion=step.opinion[:_MAX_OPINION] if step.opinion else None,
-        decided_at=step.decided_at,
-    )
+    return Move(opened, (OAInstanceOpened(**opened.facts, opened_at=now),), due_in=AT_ONCE)

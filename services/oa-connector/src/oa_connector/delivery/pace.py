@@ -1,0 +1,46 @@
+"""How fast the loops run, and how one call of an OA is kept within its time."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+from oa_connector.vendors import OAError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How the loops run; durations in seconds.
+
+    `call` bounds one call. `lease` is longer than two, a create and its read-back: nobody else
+    may take a row while a call for it can still take effect. `overlap` is how far two readings of
+    an OA's list overlap: twice the largest error of its clock that goes unnoticed.
+    """
+
+    poll: float = 0.2
+    call: float = 12.0
+    lease: float = 30.0
+    at_once: int = 8
+    probe_every: float = 6 * 3600
+    probe_again: float = 60.0
+    reconcile_every: float = 300.0
+    overlap: timedelta = timedelta(seconds=120)
+    keep_callbacks: timedelta = timedelta(days=30)
+
+    async def within(self, call: Awaitable[T]) -> T:
+        """One call of an OA, cut off where a lease could run out under it."""
+        try:
+            async with asyncio.timeout(self.call):
+                return await call
+        except TimeoutError as late:
+            raise OAError(f"no answer within {self.call} s") from late
+
+
+async def pause(waited_for: asyncio.Event, seconds: float) -> None:
+    """Until the event, or so long."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(waited_for.wait(), seconds)

@@ -1,0 +1,182 @@
+"""What follows from a process as the OA reports it: nothing is ever said twice."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from events import Event
+from events.oa import (
+    Drift,
+    InstanceStatus,
+    OADecisionReceived,
+    OADriftDetected,
+    OADriftRepaired,
+    OAInstanceClosed,
+)
+from events.workflow import Decision
+
+from oa_connector.domain.answers import DecidedStep, Snapshot, Status
+from oa_connector.domain.submission import MAX_REASON, Move, Patience, State, Submission
+
+RECONCILIATION = "reconciliation"  # who made a safe repair
+_MAX_OPINION = 1000
+_OUTCOME = {
+    Decision.APPROVE: Status.APPROVED,
+    Decision.REJECT: Status.REJECTED,
+    Decision.RETURN: Status.RETURNED,
+}
+# The ends that an approval of ours can have been taken back to.
+_TAKEN_BACK = {
+    Status.PENDING,
+    Status.REJECTED,
+    Status.RETURNED,
+    Status.WITHDRAWN,
+    Status.TERMINATED,
+    Status.EXPIRED,
+}
+
+
+def followed(submission: Submission, snapshot: Snapshot, patience: Patience, now: datetime) -> Move:
+    """The next state of a submission whose process was read."""
+    if snapshot.version and snapshot.version < submission.version:
+        return _next_look(submission, (), patience, now)  # an answer that was overtaken
+    newest = replace(submission, version=snapshot.version or submission.version)
+    if submission.state is State.CLOSED:
+        return _reread(newest, snapshot, patience, now)
+    seen, facts = _read(newest, snapshot, now)
+    if snapshot.status is Status.PENDING or _must_wait(seen, snapshot):
+        return replace(_next_look(seen, facts, patience, now), seen=snapshot)
+    closed = replace(seen, state=State.CLOSED, status=snapshot.status, rereads=0)
+    facts = (*facts, _closed(closed, InstanceStatus(snapshot.status.value), snapshot, now))
+    return replace(_next_look(closed, facts, patience, now), seen=snapshot)
+
+
+def _must_wait(seen: Submission, snapshot: Snapshot) -> bool:
+    """A word that we do not know ends nothing: it is a drift, and is read again."""
+    return snapshot.status is Status.UNKNOWN and seen.state is not State.WITHDRAWING
+
+
+def _next_look(
+    seen: Submission, facts: tuple[Event, ...], patience: Patience, now: datetime
+) -> Move:
+    age = now - (seen.opened_at or now)
+    match seen.state:
+        case State.CLOSED:
+            return Move(seen, facts, due_in=patience.until_reread(seen.rereads, age))
+        case State.WITHDRAWING:
+            kept = replace(seen, failures=seen.failures + 1, last_error="the OA has not ended it")
+            return Move(kept, facts, due_in=patience.after_failures(kept.failures))
+        case _:
+            return Move(seen, facts, due_in=patience.until_next_poll(age))
+
+
+def _read(
+    submission: Submission, snapshot: Snapshot, now: datetime
+) -> tuple[Submission, tuple[Event, ...]]:
+    """The new decisions that count, and the first difference that there is."""
+    new = _countable(submission, snapshot)
+    facts: list[Event] = [_decided(submission, snapshot.steps[at], at) for at in new]
+    failures = submission.failures if submission.state is State.WITHDRAWING else 0
+    seen = replace(submission, steps_seen=new.stop, failures=failures, last_error=None)
+    if seen.drift is None and (found := _drift(seen, snapshot)):
+        facts.append(drifted(seen, *found, now))
+        seen = replace(seen, drift=found[0])
+    if seen.missed is not None:
+        if facts or snapshot.status is not Status.PENDING:
+            facts.append(repaired(seen, seen.missed, "read again", now))
+        seen = replace(seen, missed=None)
+    return seen, tuple(facts)
+
+
+def _countable(submission: Submission, snapshot: Snapshot) -> range:
+    """The new steps that count: of the content that was sent, up to the first one by a stranger."""
+    start = stop = submission.steps_seen
+    is_ours = snapshot.content_hash == submission.content_hash
+    if submission.drift is None and is_ours and not _is_other_amount(submission, snapshot):
+        for step in snapshot.steps[start:]:
+            if step.decided_by not in submission.form.approvers:
+                break
+            stop += 1
+    return range(start, max(start, stop))
+
+
+def _is_other_amount(submission: Submission, snapshot: Snapshot) -> bool:
+    return snapshot.amount is not None and snapshot.amount != submission.amount
+
+
+def _drift(seen: Submission, snapshot: Snapshot) -> tuple[Drift, str] | None:
+    if snapshot.status is Status.VANISHED:
+        return Drift.VANISHED, "the OA no longer knows the process"
+    if snapshot.status is Status.UNKNOWN:
+        return Drift.STATE_CONFLICT, "the OA calls its state by a word that we do not know"
+    if snapshot.content_hash != seen.content_hash:
+        return Drift.CONTENT_MISMATCH, f"the OA shows content {snapshot.content_hash or 'none'}"
+    if _is_other_amount(seen, snapshot):
+        return Drift.AMOUNT_MISMATCH, f"the OA shows {snapshot.amount}, sent was {seen.amount}"
+    if len(snapshot.steps) > seen.steps_seen:
+        stranger = snapshot.steps[seen.steps_seen].decided_by
+        return Drift.UNKNOWN_PERSON, f"decided by {stranger}, who is not on the route"
+    return _conflict(seen, snapshot)
+
+
+def _conflict(seen: Submission, snapshot: Snapshot) -> tuple[Drift, str] | None:
+    """Decided here, and otherwise there: the first decision counts, and a person must know."""
+    ours = seen.farewell.decision if seen.farewell is not None else None
+    expected = _OUTCOME.get(ours) if ours is not None else None
+    decided = {Status.APPROVED, Status.REJECTED, Status.RETURNED}
+    if expected is None or snapshot.status not in decided or snapshot.status is expected:
+        return None
+    return Drift.STATE_CONFLICT, f"decided in Tonglu as {ours}; the OA says {snapshot.status}"
+
+
+def _reread(closed: Submission, snapshot: Snapshot, patience: Patience, now: datetime) -> Move:
+    """A process that had ended, read again: an end is not for ever."""
+    seen = replace(closed, rereads=closed.rereads + 1, failures=0, last_error=None, missed=None)
+    if closed.drift is not None:
+        return _next_look(seen, (), patience, now)  # a person is looking into it
+    facts: tuple[Event, ...] = ()
+    found = _conflict(closed, snapshot)
+    if closed.status is Status.APPROVED and snapshot.status in _TAKEN_BACK:
+        seen = replace(seen, status=snapshot.status)
+        facts = (_closed(seen, InstanceStatus.REVOKED, snapshot, now),)
+    elif closed.status is Status.APPROVED and snapshot.status is not closed.status:
+        found = _drift(seen, snapshot)
+    if found is not None and not facts:
+        seen = replace(seen, drift=found[0])
+        facts = (drifted(seen, *found, now),)
+    return replace(_next_look(seen, facts, patience, now), seen=snapshot)
+
+
+def drifted(submission: Submission, drift: Drift, detail: str, now: datetime) -> OADriftDetected:
+    return OADriftDetected(
+        **submission.facts, drift=drift, detail=detail[:MAX_REASON], detected_at=now
+    )
+
+
+def repaired(
+    submission: Submission, drift: Drift, repair: str, now: datetime, by: str = RECONCILIATION
+) -> OADriftRepaired:
+    return OADriftRepaired(
+        **submission.facts,
+        drift=drift,
+        repair=repair[:MAX_REASON],
+        repaired_by=by,
+        repaired_at=now,
+    )
+
+
+def _closed(
+    submission: Submission, status: InstanceStatus, snapshot: Snapshot, now: datetime
+) -> OAInstanceClosed:
+    return OAInstanceClosed(**submission.facts, status=status, closed_at=snapshot.ended_at or now)
+
+
+def _decided(submission: Submission, step: DecidedStep, index: int) -> OADecisionReceived:
+    return OADecisionReceived(
+        **submission.facts,
+        step=submission.form.step(index),
+        decision=Decision(step.outcome or "UNKNOWN"),
+        decided_by=step.decided_by,
+        content_hash=submission.content_hash,
+        opinion=step.opinion[:_MAX_OPINION] if step.opinion else None,
+        decided_at=step.decided_at,
+    )
