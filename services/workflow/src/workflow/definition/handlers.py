@@ -90,12 +90,6 @@ async def versions(tx: Tx, id_: str | None = None) -> list[Imported]:
     return await store.versions(tx, id_)
 
 
-async def definition(tx: Tx, label: str) -> Definition | None:
-    """What was imported under this label, as in travel-claim@1."""
-    id_, _, version = label.partition("@")
-    return await store.definition(tx, id_, int(version)) if version.isdecimal() else None
-
-
 async def plan_routes(tx: Tx, documents: Sequence[Document]) -> list[Plan]:
     """The plan of each document, in the same order; three queries, however many they are.
 

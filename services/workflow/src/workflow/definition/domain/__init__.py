@@ -5,19 +5,12 @@ from workflow.definition.domain.approvers import (
     administrator,
     find_successor,
 )
-from workflow.definition.domain.condition import Condition, ConditionFailed, ConditionInvalid
+from workflow.definition.domain.condition import ConditionFailed, ConditionInvalid
 from workflow.definition.domain.definition import (
-    Approver,
-    Automatic,
-    Candidates,
     Definition,
-    Label,
-    Ratio,
     Resubmit,
     Rule,
     SameApprover,
-    Step,
-    StepDeadline,
     SubmitterIsApprover,
 )
 from workflow.definition.domain.document import (
@@ -46,11 +39,7 @@ from workflow.definition.domain.route import (
 
 __all__ = [
     "DRAWS",
-    "Approver",
-    "Automatic",
     "Breach",
-    "Candidates",
-    "Condition",
     "ConditionFailed",
     "ConditionInvalid",
     "Deadline",
@@ -61,19 +50,15 @@ __all__ = [
     "Fault",
     "Found",
     "Imported",
-    "Label",
     "Line",
     "NoAdministrator",
     "Place",
     "PlannedStep",
-    "Ratio",
     "Reason",
     "Resubmit",
     "Route",
     "Rule",
     "SameApprover",
-    "Step",
-    "StepDeadline",
     "SubmitterIsApprover",
     "administrator",
     "draw",
