@@ -85,6 +85,10 @@ print-outs: .venv/ready ## Write schemas, AsyncAPI, catalogue and topic list fro
 bench: .venv/ready ## Measure every speed goal as a ratio to its limit
 	@python benchmarks/run.py
 
+.PHONY: chaos
+chaos: .venv/ready ## The races and lost callbacks between the two systems, with the full figures
+	@CHAOS=1 pytest -n 0 -s tests/integration/test_both_systems.py
+
 .PHONY: clean
 clean: down ## Remove what runs left behind (.cache, not .venv)
 	@rm -rf .cache

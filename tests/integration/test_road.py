@@ -1,11 +1,8 @@
 """Journeys: claims on the roads that people take them, on all real parts."""
 
-import shutil
-import uuid
 from decimal import Decimal
 from typing import Any
 
-import yaml
 from events import Envelope
 from tonglu import demo
 from tonglu.road import EXPECTED
@@ -108,26 +105,22 @@ async def test_a_payment_that_failed_is_asked_for_again_and_settled_once(town: T
 
 
 async def test_a_claim_is_decided_in_tonglu_where_the_definition_says_native(town: Town) -> None:
-    await _define(town, version=2, mode="native")
+    await town.approves("native")
     try:
         claim_id = await town.submitted()
         for person in (MANAGER, FINANCE):
-            task = await eventually(lambda person=person: _task(town, person, claim_id))
-            decided = await town.ask(
-                *(person, "workflow", "POST", f"/api/tasks/{task['task_id']}/decide"),
-                json={"decision": "approve", "content_hash": task["content_hash"]},
-                headers={"idempotency-key": str(uuid.uuid4())},
-            )
+            task = await eventually(lambda person=person: town.task(person, claim_id))
+            decided = await town.decide_here(person, task)
             assert decided.status_code == 200, decided.text
         await town.paid(claim_id)
         assert await town.oa_processes(claim_id) == []
     finally:
-        await _define(town, version=3, mode="delegated")
+        await town.approves("delegated")
 
 
 async def test_a_stranger_finds_nothing_of_a_claim_anywhere(town: Town) -> None:
     claim_id = await town.submitted()
-    await eventually(lambda: _task(town, MANAGER, claim_id))
+    await eventually(lambda: town.task(MANAGER, claim_id))
     for service, method, path in (
         ("claims", "GET", f"/api/claims/{claim_id}"),
         ("claims", "GET", f"/api/claims/{claim_id}/timeline"),
@@ -141,7 +134,7 @@ async def test_a_stranger_finds_nothing_of_a_claim_anywhere(town: Town) -> None:
             *(STRANGER, service, method, path), json=body, headers={"idempotency-key": "a stranger"}
         )
         assert (answer.status_code, path) == (404, path)
-    assert await _task(town, STRANGER, claim_id) is None
+    assert await town.task(STRANGER, claim_id) is None
 
 
 async def test_the_pipeline_shows_what_is_paid(town: Town) -> None:
@@ -162,29 +155,11 @@ async def _is_told(town: Town, person: str, claim_id: str, templates: set[str]) 
     await eventually(told, until=lambda found: found == templates)
 
 
-async def _task(town: Town, person: str, claim_id: str) -> dict[str, Any] | None:
-    page = await town.get(person, "workflow", "/api/tasks?limit=200")
-    return next((one for one in page["items"] if one["document_id"] == claim_id), None)
-
-
 async def _pay(town: Town, payment_id: str, what: str, **options: Any) -> None:
     answer = await town.ask(
         MACHINE, "claims", "POST", f"/api/payments/{payment_id}/{what}", **options
     )
     assert answer.status_code == 200, answer.text
-
-
-async def _define(town: Town, *, version: int, mode: str) -> None:
-    """The company changes its definition: the newest one imported is what counts."""
-    folder = town.company_folder / "definitions"
-    file = folder / "travel-claim.yaml"
-    content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    content |= {"version": version, "mode": mode, "tenant": "flowable"}
-    if mode == "native":
-        del content["tenant"]
-    shutil.copy(file, folder / f"travel-claim.{version - 1}.before")
-    file.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
-    await town.run_anew("workflow")
 
 
 def _assert_each_follows_its_cause(envelopes: list[Envelope[Any]]) -> None:

@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from local_stack.places import CHECKOUT
 from local_stack.postgres import database_dsn
 from local_stack.process import Process, Running, exit_code
 from local_stack.stack import Stack
+from postman import Postman
 from tonglu import demo, topology
 from tonglu.company import Company
 from tonglu.oa_people import OAPerson
@@ -72,6 +73,7 @@ class Town:
     stack: Stack
     people: Company
     folder: Path
+    postman: Postman
     provides: dict[str, str] = field(default_factory=dict)
     http: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(timeout=20))
     _tokens: dict[str, tuple[str, float]] = field(default_factory=dict)
@@ -81,7 +83,10 @@ class Town:
     def on(cls, folder: Path) -> "Town":
         """A town in a folder of its own, nothing started yet."""
         stack, people = topology.open_stack(folder, durable=False)
-        town = cls(stack, people, folder)
+        postman = Postman(stack.port("postman"), f"http://127.0.0.1:{stack.port('oa-connector')}")
+        webhook = f"http://127.0.0.1:{postman.port}/callbacks/{topology.TENANT}"
+        stack.options = replace(stack.options, webhook_url=webhook)
+        town = cls(stack, people, folder, postman)
         shutil.copytree(CHECKOUT / "examples" / "company", town.company_folder, dirs_exist_ok=True)
         return town
 
@@ -105,6 +110,7 @@ class Town:
 
     async def start(self) -> None:
         """Servers first: a commit must outlive the server, as in production, before any is made."""
+        await self.postman.start()
         self.provides = await self.stack.up(elsewhere={})
         await self._sql_on("postgres", "ALTER ROLE postgres SET synchronous_commit = on")
         await self.stack.up((), lambda _: self._processes())
@@ -113,6 +119,7 @@ class Town:
     async def end(self, *, is_kept: bool) -> None:
         """Take it down; its logs stay until the next run, to see what went wrong."""
         await self.http.aclose()
+        await self.postman.stop()
         if is_kept:
             return
         await self.stack.down()
@@ -240,16 +247,43 @@ class Town:
 
     async def decide(self, claim_id: str, person: str, outcome: str, opinion: str = "好") -> None:
         """In the OA, as this person, once the task is there and however long the OA is away."""
-        in_oa = OAPerson(self.provides["FLOWABLE_URL"], person, self.people.secrets.password)
 
         async def decided() -> bool:
             try:
-                await in_oa.decide(claim_id, outcome, opinion)
+                await self.in_oa(person).decide(claim_id, outcome, opinion)
             except httpx.HTTPError:
                 return False
             return True
 
         await eventually(decided)
+
+    def in_oa(self, person: str) -> OAPerson:
+        """This person with the OA open."""
+        return OAPerson(self.provides["FLOWABLE_URL"], person, self.people.secrets.password)
+
+    async def task(self, person: str, claim_id: str) -> dict[str, Any] | None:
+        """What this person's inbox here shows of the claim; None: nothing."""
+        after = ""
+        while True:
+            page = await self.get(person, "workflow", f"/api/tasks?limit=200{after}")
+            for one in page["items"]:
+                if one["document_id"] == claim_id:
+                    return dict(one)
+            if page["next"] is None:
+                return None
+            after = f"&after={page['next']}"
+
+    async def decide_here(self, person: str, task: Mapping[str, Any], **changes: Any) -> Any:
+        """In Tonglu's inbox, on the content that it shows; approved, unless `changes` say else."""
+        return await self.insist(
+            *(person, "workflow", "POST", f"/api/tasks/{task['task_id']}/decide"),
+            json={"decision": "approve", "content_hash": task["content_hash"]} | changes,
+            headers={"idempotency-key": str(uuid.uuid4())},
+        )
+
+    async def approves(self, mode: str) -> None:
+        """From now on claims are approved in this mode."""
+        await demo.define(self.site, mode)
 
     async def approve(self, *claim_ids: str) -> None:
         """Both approvers agree, in the OA."""

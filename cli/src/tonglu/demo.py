@@ -168,7 +168,7 @@ async def drive(site: Site, people: Company, way: Way) -> Road:
         StoppedError: the money did not arrive in time.
     """
     await _load_company(site)
-    await _define(site, way.mode)
+    await define(site, way.mode)
     token = await sign_in(site.address("OIDC_ISSUER"), SUBMITTER, people.secrets.password)
     draft = await site.call("claims", "POST", "/api/claims", token=token, json=CLAIM)
     road = Road(str(draft["id"]), SUBMITTER)
@@ -201,13 +201,17 @@ async def _load_company(site: Site) -> None:
     )
 
 
-async def _define(site: Site, mode: str) -> None:
-    """Let claims be approved this way from now on: a new version of the definition, if need be."""
+async def define(site: Site, mode: str) -> None:
+    """Let claims be approved in this mode from now on: a new version, unless it is so already."""
     path = f"/api/definitions/{DEFINITION}"
     found = await site.call("workflow", "GET", path)
-    if found["mode"] != mode:
-        new = found | {"mode": mode, "version": int(str(found["version"])) + 1}
-        await site.call("workflow", "PUT", path, json=new)
+    if found["mode"] == mode:
+        return
+    new = found | {"mode": mode, "version": int(str(found["version"])) + 1}
+    new.pop("tenant", None)
+    if mode != "native":
+        new["tenant"] = topology.TENANT
+    await site.call("workflow", "PUT", path, json=new)
 
 
 async def _decide(site: Site, people: Company, road: Road, way: Way) -> None:

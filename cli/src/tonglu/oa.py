@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -14,13 +15,6 @@ oa = typer.Typer(no_args_is_help=True, help="The OAs: state, submissions, drift.
 
 def _ask(method: str, path: str, **options: Any) -> dict[str, Any]:
     return asyncio.run(Site().call("oa-connector", method, f"/api/oa{path}", **options))
-
-
-def _found(rows: Sequence[Mapping[str, Any]], output: Output) -> None:
-    """Show what someone must look at, and say by the exit code whether there is any."""
-    show(rows, output)
-    if rows:
-        raise typer.Exit(Exit.DIFFERENT)
 
 
 @oa.command()
@@ -67,12 +61,18 @@ def submissions(
 
 
 @oa.command()
-def drift(output: OutputOption = Output.TABLE) -> None:
+def drift(
+    resolved: Annotated[bool, typer.Option(help="those that were resolved")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
     """Where an OA and Tonglu disagree, both sides shown; exit code 3 when there is any.
 
     Example: tonglu oa drift
     """
-    _found(_ask("GET", "/drift")["items"], output)
+    cases = _ask("GET", "/drift", params={"resolved": resolved})["items"]
+    _show_cases(cases, output)
+    if cases and not resolved:
+        raise typer.Exit(Exit.DIFFERENT)
 
 
 @oa.command()
@@ -81,8 +81,10 @@ def reconcile(output: OutputOption = Output.TABLE) -> None:
 
     Example: tonglu oa reconcile
     """
-    show_one(_ask("POST", "/reconcile"), output)
-    _found(_ask("GET", "/drift")["items"], output)
+    cycles = _ask("POST", "/reconcile")["items"]
+    show(cycles, output)
+    if any(one["error"] for one in cycles) or _ask("GET", "/drift")["items"]:
+        raise typer.Exit(Exit.DIFFERENT)
 
 
 @oa.command()
@@ -94,19 +96,22 @@ def resolve(
 ) -> None:
     """Settle one disagreement as a person has judged it.
 
-    Example: tonglu oa resolve 17 --repair read_again --note "asked the manager"
+    Example: tonglu oa resolve DRIFT_ID --repair read_again --note "asked the manager"
     """
     body = {"repair": repair, "note": note}
     show_one(_ask("POST", f"/drift/{drift_id}/resolve", json=body), output)
 
 
 @oa.command()
-def retry(document_id: str, revision: int, output: OutputOption = Output.TABLE) -> None:
+def retry(
+    business_key: Annotated[str, typer.Argument(help="from `tonglu oa submissions`")],
+    output: OutputOption = Output.TABLE,
+) -> None:
     """Search the OA for a stuck document again, and create only if nothing is found.
 
-    Example: tonglu oa retry 01935f5e-7b5c-7d4e-9a33-0c1f6a1c2b3d 1
+    Example: tonglu oa retry DOCUMENT_ID@1
     """
-    show_one(_ask("POST", f"/submissions/{document_id}/{revision}/retry"), output)
+    show_one(_ask("POST", f"/submissions/{quote(business_key, safe='@')}/retry"), output)
 
 
 @oa.command()
@@ -122,14 +127,32 @@ def resume(
     console.print(f"{tenant} {template}")
 
 
+_CASE = ("id", "tenant", "business_key", "drift", "detail", "detected_at")
+
+
+def _show_cases(cases: Sequence[Mapping[str, Any]], output: Output) -> None:
+    if output is Output.JSON:
+        show(cases, output)
+        return
+    show([{name: case[name] for name in _CASE} for case in cases], output)
+    for case in cases:
+        ours, theirs = case["ours"], case["theirs"]
+        sides = [
+            {"": name, "Tonglu": ours.get(name), case["tenant"]: theirs.get(name)}
+            for name in dict.fromkeys([*ours, *theirs])
+        ]
+        if sides:
+            show(sides, output, title=str(case["id"]))
+
+
 def _health(tenant: Mapping[str, Any]) -> dict[str, Any]:
     """One line about an OA that says yes or no."""
-    paused = [it["name"] for it in tenant.get("templates", ()) if it.get("paused")]
+    paused = [form["name"] for form in tenant["templates"] if form["paused"]]
     trouble = [
-        tenant.get("error"),
-        "degraded" if tenant.get("degraded") else None,
+        tenant["error"],
+        f"degraded: {tenant['detail']}" if tenant["degraded"] else None,
         f"paused: {', '.join(paused)}" if paused else None,
-        f"breaker {tenant['breaker']}" if tenant.get("breaker") not in {None, "closed"} else None,
+        f"breaker {tenant['breaker']}" if tenant["breaker"] != "closed" else None,
     ]
     said = "; ".join(str(one) for one in trouble if one)
     return {

@@ -123,9 +123,10 @@ def _own_settings(
                             "kind": "flowable",
                             "base_url": provides.get("FLOWABLE_URL", ""),
                             "username": "oa-admin",
-                            "password": people.secrets.oa_admin,
-                            "process_key": "tonglu-approval",
-                            "callback_secret": people.secrets.oa_webhook,
+                            "secrets": {
+                                "password": people.secrets.oa_admin,
+                                "callback": people.secrets.oa_webhook,
+                            },
                         }
                     }
                 ),
