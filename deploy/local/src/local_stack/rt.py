@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import httpx
@@ -110,7 +110,9 @@ def _run(command: list[str], env: Mapping[str, str]) -> None:
         raise RuntimeError(f"{' '.join(command)}:\n{done.stdout[-1000:]}{done.stderr[-1000:]}")
 
 
-def _answers(url: str):  # type: ignore[no-untyped-def]
+def _answers(url: str) -> Callable[[], Awaitable[None]]:
+    """Ready when it asks who we are."""
+
     async def probe() -> None:
         async with httpx.AsyncClient(timeout=5.0) as http:
             reply = await http.get(url)
