@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from events import DepartmentId, DocumentId, EmployeeId, Money
 from events.workflow import DocumentKind
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from workflow.definition.domain import Breach, ConditionFailed, ConditionInvalid, Document, Line
 from workflow.definition.domain.condition import compiled, facts, hundredths, view
@@ -153,3 +153,22 @@ def test_only_what_conditions_ask_for_is_shown_to_them() -> None:
 @given(st.decimals("0", "99999999", places=4), st.integers(0, 10_000_000))
 def test_no_amount_slips_under_a_limit_that_it_is_over(amount, limit) -> None:
     assert (hundredths(amount) > limit * 100) == (amount > limit)
+
+
+_WORDS = (
+    *("amount", "claim", "lines", "violations", "l", "exists", "map", "size", "money", "in"),
+    *("(", ")", "[", "]", "{", "}", ".", ",", "==", "/", "%", "&&", "||", "!", "?", ":", "-"),
+    *('"5 CNY"', "'x'", "r'", "\\", "0", "1", "true", "null", "中", "\n"),
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.sampled_from(_WORDS), min_size=1, max_size=12).map(" ".join))
+def test_any_text_is_a_condition_or_is_refused_at_a_place_within_it(source) -> None:
+    try:
+        compiled(source)
+    except ConditionInvalid as refused:
+        line, column = refused.place
+        lines = source.split("\n")
+        assert 1 <= line <= len(lines)
+        assert 1 <= column <= len(lines[line - 1]) + 1
