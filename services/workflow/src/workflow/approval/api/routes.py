@@ -1,6 +1,7 @@
 """The inbox over HTTP: my tasks, decisions and verbs, and the road of one document."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 from chassis import Tx
@@ -8,9 +9,11 @@ from chassis.auth import Me, needs
 from chassis.http import Db
 from chassis.idempotency import OncePerKey
 from chassis.problem import NOT_FOUND, Problem, Refusal, language_of
+from chassis.together import Asked, together
 from events import EmployeeId, TaskId
 from events.workflow import Verb
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel
 
 from workflow.approval import handlers, store
 from workflow.approval.api.models import (
@@ -100,17 +103,31 @@ async def decide_many(asked: DecideBatch, me: Me, request: Request, once: OncePe
     return await once(effect)
 
 
+@dataclass(frozen=True, slots=True)
+class _Decide:
+    """One decision on its way into a transaction that others share."""
+
+    task_id: TaskId
+    asked: DecideRequest
+    me: str
+
+
 @router.post("/api/tasks/{task_id}/decide")
 async def decide(task_id: TaskIdInPath, asked: DecideRequest, me: Me, once: OncePerKey) -> Response:
     """Approve, reject or return one of my tasks."""
+    return await together(once, _decisions, _Decide(task_id, asked, me.subject))
 
-    async def effect(tx: Tx) -> TaskView:
-        decided = await handlers.decide_task(tx, task_id, _verdict(asked, me.subject, tx))
-        if decided is None:
-            raise Problem(NOT_FOUND)
-        return TaskView.model_validate(decided)
 
-    return await once(effect)
+async def _decisions(tx: Tx, group: Sequence[Asked[_Decide]]) -> list[BaseModel | Exception]:
+    asked = [(one.ask.task_id, _verdict(one.ask.asked, one.ask.me, tx)) for one in group]
+    origins = {one.ask.task_id: one.origin for one in group}
+    results = await handlers.decide_tasks(tx, asked, origins)
+    return [
+        TaskView.model_validate(result)
+        if isinstance(result, Task)
+        else result or Problem(NOT_FOUND)
+        for result in results
+    ]
 
 
 @router.post("/api/tasks/{task_id}/transfer")

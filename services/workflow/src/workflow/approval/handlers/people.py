@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from chassis import Tx
+from chassis import Origin, Tx
 from events import EmployeeId, TaskId
 from events.workflow import DocumentKind, Verb
 
@@ -49,11 +49,12 @@ _MINE: Mapping[Verb, _Move] = {
 
 
 async def decide_tasks(
-    tx: Tx, asked: Sequence[tuple[TaskId, Verdict]]
+    tx: Tx, asked: Sequence[tuple[TaskId, Verdict]], origins: Mapping[TaskId, Origin] | None = None
 ) -> list[Task | Refused | None]:
     """Decisions in our own inbox, each with its own result; None: the task is not this person's.
 
-    Two on one task: the first counts. A refused one has no effect, and the others have.
+    Two on one task: the first counts. A refused one has no effect, and the others have. `origins`:
+    where each comes from, should one transaction serve several requests.
     """
     before = await store.approvals_of_tasks(tx, {id_ for id_, _ in asked})
     after = dict(before)
@@ -75,7 +76,8 @@ async def decide_tasks(
             results.append(content_changed(seen, approval))
         except _REFUSED as refused:
             results.append(refused)
-    await keep(tx, [Change(before[place], after[place]) for place in before])
+    causes = {places[id_]: one for id_, one in (origins or {}).items() if id_ in places}
+    await keep(tx, [Change(before[one], after[one], causes.get(one)) for one in before])
     return results
 
 
