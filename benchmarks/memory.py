@@ -13,8 +13,7 @@ _TENANT = {
     "kind": "flowable",
     "base_url": "http://127.0.0.1:9",
     "username": "bench",
-    "password": "bench",
-    "callback_secret": "bench",
+    "secrets": {"password": "bench", "callback": "bench"},
 }
 SETTINGS: dict[str, dict[str, str]] = {
     "claims": {},

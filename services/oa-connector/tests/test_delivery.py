@@ -35,7 +35,8 @@ from local_stack.testing import PASSWORD
 from oa_connector import handlers, store
 from oa_connector.api import REFUSALS, callbacks
 from oa_connector.delivery import Delivery, Pace
-from oa_connector.domain import Patience, State
+from oa_connector.domain import Accounts, Patience, State
+from oa_connector.vendors.channel import Limits
 from oa_connector.vendors.flowable import Flowable, FlowableAccess, FlowableCallbacks
 
 TENANT = TenantId("flowable")
@@ -170,11 +171,16 @@ async def proxy(flowable) -> AsyncIterator[Proxy]:
     await proxy.close()
 
 
+def flowable_at(people: People, url: str | None = None, **changed) -> Flowable:
+    user, password = people.admin
+    access = FlowableAccess(url or people.url, user, lambda _: password, **changed)
+    return Flowable(access, Limits(rest=0.2), Accounts())
+
+
 @asynccontextmanager
 async def delivering(database, people, url=None, pace=PACE, patience=QUICK):
     """The loops of one process of the connector, drained at the end."""
-    user, password = people.admin
-    oa = Flowable(FlowableAccess(url or people.url, user, lambda: password))
+    oa = flowable_at(people, url)
     draining = asyncio.Event()
     loops = asyncio.create_task(Delivery({TENANT: oa}, patience, pace).deliver(database, draining))
     try:
@@ -212,7 +218,7 @@ class Road:
 
     async def submission(self):
         async with self.database.transaction() as tx:
-            return await store.submission(tx, self.event.document_id, self.event.revision)
+            return await store.submission(tx, self.key)
 
     async def decisions(self) -> list[tuple[int, str, str]]:
         found = [fact for fact in await self.said() if isinstance(fact, OADecisionReceived)]
@@ -370,9 +376,8 @@ async def test_of_two_processes_the_oldest_is_kept_and_the_other_ended(database,
     await road.request()
     async with delivering(database, people):
         await eventually(lambda: road.has(OAInstanceOpened))
-    user, password = people.admin
-    oa = Flowable(FlowableAccess(people.url, user, lambda: password))
-    await oa.submit(await road.submission())
+    oa = flowable_at(people)
+    await oa.submit((await road.submission()).command)
     await oa.close()
     async with database.transaction() as tx:
         await tx.execute("UPDATE submission SET state = 'UNKNOWN', instance_id = NULL")
@@ -432,10 +437,9 @@ async def is_accepted(road: Road) -> bool:
 
 
 async def test_what_the_oa_refuses_for_good_waits_for_a_person(database, people, road):
-    user, password = people.admin
-    access = FlowableAccess(people.url, user, lambda: password, process_key="no-such-process")
+    oa = flowable_at(people, processes={"claim": "no-such-process"})
     draining = asyncio.Event()
-    delivery = Delivery({TENANT: Flowable(access)}, QUICK, PACE)
+    delivery = Delivery({TENANT: oa}, QUICK, PACE)
     await road.request()
     loops = asyncio.create_task(delivery.deliver(database, draining))
     await eventually(lambda: road.has(OASubmissionStuck))
@@ -468,7 +472,7 @@ async def test_the_version_of_the_oa_is_kept_and_so_is_its_silence(database, peo
 
 
 async def test_a_storm_of_callbacks_tells_each_decision_once(database, people, road):
-    inbound = {TENANT: FlowableCallbacks(lambda: SECRET)}
+    inbound = {TENANT: FlowableCallbacks({"callback": SECRET}.__getitem__)}
     edge = Edge(
         name="oa-connector",
         database=database,

@@ -27,7 +27,7 @@ async def opened(tx, event):
     taken = (await take(tx, store.SENDING))[0].submission
     found = [Instance(P1, event.content_hash, is_open=True)]
     await handlers.record_lookup(tx, taken, found, PATIENCE)
-    return await store.submission(tx, event.document_id, 1)
+    return await store.submission(tx, f"{event.document_id}@1")
 
 
 async def test_a_delegated_approval_is_due_at_once_and_only_once(database, approval):
@@ -44,7 +44,7 @@ async def test_an_approval_that_is_not_delegated_stays_here(database, approval, 
     event = approval(mode=mode)
     async with database.transaction() as tx:
         await handlers.on_approval_requested(tx, event)
-        assert await store.submission(tx, event.document_id, 1) is None
+        assert await store.submission(tx, f"{event.document_id}@1") is None
 
 
 @pytest.mark.parametrize("tenant", [TenantId("other"), None])
@@ -55,7 +55,7 @@ async def test_an_oa_that_we_do_not_have_waits_for_a_person(database, approval, 
         await handlers.refuse_strangers(tx, [FLOWABLE])
         await handlers.refuse_strangers(tx, [FLOWABLE])
         assert [type(fact) for fact in tx.emitted] == [OASubmissionStuck]
-        row = await store.submission(tx, event.document_id, 1)
+        row = await store.submission(tx, f"{event.document_id}@1")
     assert row.state is State.NEEDS_HUMAN
 
 
@@ -76,7 +76,7 @@ async def test_what_was_withdrawn_before_it_was_sent_is_never_sent(database, app
         await handlers.on_approval_requested(tx, event)
         await handlers.on_approval_cancelled(tx, cancelled)
         assert await take(tx, store.SENDING) == []
-        assert (await store.submission(tx, event.document_id, 1)).state is State.CLOSED
+        assert (await store.submission(tx, f"{event.document_id}@1")).state is State.CLOSED
 
 
 async def test_an_approval_that_ends_here_ends_an_open_process_and_leaves_an_ended_one(
@@ -99,7 +99,7 @@ async def test_an_approval_that_ends_here_ends_an_open_process_and_leaves_an_end
         ended = Snapshot(Status.WITHDRAWN, event.content_hash)
         await handlers.record_snapshot(tx, taken, ended, PATIENCE)
         await handlers.on_approval_decided(tx, decided)
-        assert (await store.submission(tx, event.document_id, 1)).state is State.CLOSED
+        assert (await store.submission(tx, f"{event.document_id}@1")).state is State.CLOSED
 
 
 async def test_an_approval_of_another_service_is_none_of_ours(database, approval):
@@ -118,7 +118,7 @@ async def test_whoever_lost_the_lease_records_nothing(database, approval):
         held = replace(row, lease_until=tx.now - LEASE)
         await handlers.record_snapshot(tx, held, Snapshot(Status.APPROVED), PATIENCE)
         assert [type(fact) for fact in tx.emitted] == [OAInstanceOpened]
-        assert await store.submission(tx, row.document_id, 1) == row
+        assert await store.submission(tx, row.business_key) == row
 
 
 async def test_a_hint_during_a_read_makes_it_read_again_at_once(database, approval):

@@ -11,8 +11,7 @@ TENANT = {
     "kind": "flowable",
     "base_url": "http://oa.test",
     "username": "oa-admin",
-    "password": "secret",
-    "callback_secret": "hook",
+    "secrets": {"password": "secret", "callback": "hook"},
 }
 
 
@@ -27,27 +26,41 @@ def environment(monkeypatch):
 def test_tenants_are_read_from_json(environment):
     environment.setenv("TENANTS", json.dumps({"flowable": TENANT}))
     tenant = Settings.load().tenants["flowable"]
-    assert (tenant.read_password(), tenant.process_key) == ("secret", "tonglu-approval")
+    assert (tenant.secret("password"), tenant.processes["claim"]) == ("secret", "tonglu-approval")
 
 
 def test_a_secret_in_a_file_is_read_at_each_use(tmp_path):
     file = tmp_path / "hook"
     file.write_text("first\n")
-    tenant = FlowableTenant(**{**TENANT, "callback_secret": None}, callback_secret_file=file)
-    assert tenant.read_callback_secret() == "first"
+    given = {"secrets": {"password": "secret"}, "secret_files": {"callback": file}}
+    tenant = FlowableTenant(**TENANT | given)
+    assert tenant.secret("callback") == "first"
     file.write_text("second\n")
-    assert tenant.read_callback_secret() == "second"
+    assert tenant.secret("callback") == "second"
 
 
-@pytest.mark.parametrize("change", [{"password": None}, {"password_file": "/etc/secret"}])
-def test_each_secret_is_given_exactly_once(change):
-    with pytest.raises(ValidationError, match="either password or password_file"):
-        FlowableTenant(**{**TENANT, **change})
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"secrets": {"callback": "hook"}}, "password is missing"),
+        ({"secret_files": {"password": "/etc/secret"}}, "password: give the secret or its file"),
+        ({"secrets": {"Pass word": "x"}}, "Pass word"),
+    ],
+    ids=["missing", "twice", "no name"],
+)
+def test_each_secret_is_given_exactly_once_under_its_name(change, said):
+    with pytest.raises(ValidationError, match=said):
+        FlowableTenant(**TENANT | change)
 
 
-def test_an_empty_secret_is_refused():
-    with pytest.raises(ValidationError, match="callback_secret"):
-        FlowableTenant(**{**TENANT, "callback_secret": ""})
+def test_an_empty_or_absent_secret_is_never_used(tmp_path):
+    files = {"callback": tmp_path / "hook", "callback_previous": tmp_path / "gone"}
+    files["callback"].write_text("\n")
+    tenant = FlowableTenant(**TENANT | {"secrets": {"password": "x"}, "secret_files": files})
+    with pytest.raises(ValueError, match="callback is empty"):
+        tenant.secret("callback")
+    with pytest.raises(KeyError):
+        tenant.secret("callback_previous")
 
 
 def test_a_lease_that_could_run_out_under_a_call_is_refused(environment):

@@ -10,8 +10,9 @@ import pytest
 import respx
 from events import InstanceId
 from oa_connector import domain
-from oa_connector.domain import SubmitOutcome
+from oa_connector.domain import Accounts, SubmitOutcome
 from oa_connector.vendors import CallbackMalformedError, CallbackRefusedError, OAError
+from oa_connector.vendors.channel import Limits
 from oa_connector.vendors.flowable import Flowable, FlowableAccess, FlowableCallbacks
 
 BASE = "http://oa.test/process-api"
@@ -22,14 +23,15 @@ HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 
 @pytest.fixture
 async def oa():
-    flowable = Flowable(FlowableAccess("http://oa.test", "oa-admin", lambda: "secret"))
+    access = FlowableAccess("http://oa.test", "oa-admin", lambda _: "secret")
+    flowable = Flowable(access, Limits(failures=1000), Accounts())
     yield flowable
     await flowable.close()
 
 
 @pytest.fixture
 def new(approval):
-    return domain.requested(approval(), NOW).submission
+    return domain.requested(approval(), NOW).submission.command
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,7 @@ def signed(body: bytes, at: int, secret: str = SECRET) -> dict[str, str]:
 
 BODY = b'{"processInstanceId": "p1"}'
 AT = int(NOW.timestamp())
-callbacks = FlowableCallbacks(lambda: SECRET)
+callbacks = FlowableCallbacks({"callback": SECRET, "callback_previous": "the-old"}.__getitem__)
 
 
 def test_a_signed_and_fresh_callback_is_a_hint():

@@ -125,7 +125,7 @@ class Flowable:
 
     async def resolve(self, business_key: str) -> Sequence[Instance]:
         found = await self._all_processes(businessKey=business_key)
-        return [one.listed for one in found]
+        return [one.listed for one in found if _definition_key(one) in self._keys]
 
     async def fetch(self, instance_id: InstanceId) -> Snapshot:
         # The process first: tasks read after an end that was seen are all there.
@@ -252,7 +252,11 @@ class Flowable:
         instances: list[Instance] = []
         for process_id, ended in latest.items():
             found_now = await self._all_processes(processInstanceId=process_id)
-            instances += [_changed_at(one, ended) for one in found_now if one.end_time is None]
+            instances += [
+                _changed_at(one, ended)
+                for one in found_now
+                if one.end_time is None and _definition_key(one) in self._keys
+            ]
         shown = start + len(found.data)
         has_more = shown < found.total and bool(found.data)
         return Page(tuple(instances), f"tasks:{shown}" if has_more else None)
@@ -279,7 +283,7 @@ class Flowable:
         found = await self._some_processes(**query)
         if found.total != len(found.data):
             raise ContractError(f"{found.total} processes, {len(found.data)} shown")
-        return tuple(one for one in found.data if _definition_key(one) in self._keys)
+        return found.data
 
     async def _some_processes(self, **query: str | int) -> Processes:
         asked: dict[str, str | int] = {"sort": "startTime", "order": "asc", "size": _PAGE}
