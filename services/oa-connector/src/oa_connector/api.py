@@ -1,6 +1,6 @@
 """The callbacks of the OAs, and the administrator's view of what is on its way."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -17,8 +17,7 @@ from prometheus_client import Counter
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from oa_connector import handlers, store
-from oa_connector.delivery import Reconciliation
-from oa_connector.domain import Repair, State, Status, SubmissionNotStuckError
+from oa_connector.domain import Cycle, Repair, State, Status, SubmissionNotStuckError
 from oa_connector.store import Case
 from oa_connector.vendors import (
     CallbackMalformedError,
@@ -233,24 +232,27 @@ async def resolve_drift(database: Db, drift_id: UUID, judged: Resolution, me: Me
     return DriftView.of(case)
 
 
-def console(cycles: Mapping[TenantId, Reconciliation]) -> APIRouter:
+Reconcile = Callable[[Database], Awaitable[Cycle]]
+
+
+def console(cycles: Mapping[TenantId, Reconcile]) -> APIRouter:
     """The calls that go out to the OAs themselves."""
     outward = APIRouter(prefix="/api/oa")
 
     @outward.post("/reconcile", dependencies=_ADMIN)
     async def reconcile(database: Db) -> Cycles:
         """Compare every OA with Tonglu now and repair what is safe."""
-        return Cycles(items=[await _cycle(database, one) for one in cycles.values()])
+        return Cycles(items=[await _cycle(database, *one) for one in cycles.items()])
 
     return outward
 
 
-async def _cycle(database: Database, cycle: Reconciliation) -> CycleView:
+async def _cycle(database: Database, tenant: TenantId, reconcile: Reconcile) -> CycleView:
     try:
-        found = await cycle.cycle(database)
+        found = await reconcile(database)
     except OAError as silence:
-        return CycleView(tenant=cycle.tenant, error=str(silence))
-    return CycleView(tenant=cycle.tenant, **asdict(found))
+        return CycleView(tenant=tenant, error=str(silence))
+    return CycleView(tenant=tenant, **asdict(found))
 
 
 def callbacks(inbound: Mapping[TenantId, InboundPort]) -> APIRouter:

@@ -29,7 +29,7 @@ def service() -> Service:
         name="oa-connector",
         settings=settings,
         migrations=MIGRATIONS,
-        routers=(router, console({name: delivery.reconciliation(name) for name in oas})),
+        routers=(router, console({name: delivery.reconciliation(name).cycle for name in oas})),
         public_routers=(callbacks(inbound),),
         refusals=REFUSALS,
         subscriptions=SUBSCRIPTIONS,

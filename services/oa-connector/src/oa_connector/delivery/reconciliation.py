@@ -11,7 +11,7 @@ from events import TenantId
 
 from oa_connector import domain, handlers, store
 from oa_connector.delivery.pace import Pace, pause
-from oa_connector.domain import Sight, Status, Window
+from oa_connector.domain import Cycle, Sight, Status, Window
 from oa_connector.handlers import Ghost
 from oa_connector.store import Taken
 from oa_connector.vendors import ApprovalPort, OAError
@@ -19,15 +19,6 @@ from oa_connector.vendors import ApprovalPort, OAError
 log = structlog.get_logger()
 
 Follow = Callable[[Database, ApprovalPort, Taken], Coroutine[None, None, None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What one cycle came to: listed by the OA, read one by one, ghosts ended."""
-
-    listed: int
-    read: int
-    ghosts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +44,7 @@ class Reconciliation:
             except store.AWAY as away:
                 log.warning("database away", error=type(away).__name__)
 
-    async def cycle(self, database: Database) -> Found:
+    async def cycle(self, database: Database) -> Cycle:
         """One whole comparison: the OA's lists, then our own open set, page by page.
 
         Raises:
@@ -66,7 +57,7 @@ class Reconciliation:
                 if sight in self.oa.capabilities.sights:
                     some, ended = await self._scan(database, sight)
                     listed, ghosts = listed + some, ghosts + ended
-            return Found(listed, await self._read_open(database), ghosts)
+            return Cycle(listed, await self._read_open(database), ghosts)
 
     async def _scan(self, database: Database, sight: Sight) -> tuple[int, int]:
         window = await self._window(database, sight)

@@ -20,6 +20,7 @@ from oa_connector.domain.answers import (
 )
 from oa_connector.domain.following import followed, repaired
 from oa_connector.domain.reconciling import (
+    Cycle,
     Difference,
     Repair,
     compared,
@@ -56,6 +57,7 @@ __all__ = [
     "Ability",
     "Accounts",
     "Capabilities",
+    "Cycle",
     "DecidedStep",
     "Difference",
     "Farewell",

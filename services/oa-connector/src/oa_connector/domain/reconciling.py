@@ -33,6 +33,15 @@ class Repair(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Cycle:
+    """What one whole comparison came to: listed by the OA, read one by one, ghosts ended."""
+
+    listed: int
+    read: int
+    ghosts: int
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
     """One difference with both sides, which waits for a person. Ids of a stranger are guesses."""
 

@@ -9,9 +9,9 @@ from urllib.parse import quote
 import httpx
 
 from oa_connector.domain import Accounts
-from oa_connector.vendors import InboundPort
-from oa_connector.vendors.channel import Channel, Limits
-from oa_connector.vendors.http_profile.model import Basic, Bearer, HttpCall, Profile
+from oa_connector.vendors import InboundPort, NotSentError
+from oa_connector.vendors.channel import Channel, Limits, said
+from oa_connector.vendors.http_profile.model import Basic, Bearer, Headers, HttpCall, Profile
 from oa_connector.vendors.profile import (
     ProfiledCallbacks,
     ProfiledOA,
@@ -20,6 +20,7 @@ from oa_connector.vendors.profile import (
     Reply,
     Values,
     names,
+    own_account,
     plain,
     rendered,
 )
@@ -38,9 +39,9 @@ class HttpProfile(ProfiledOA[HttpCall]):
         limits: Limits,
         accounts: Accounts,
     ) -> None:
-        own_account = None if profile.account is None else secrets(profile.account)
         channel = Channel(base_url.rstrip("/"), limits, lambda: _auth(profile, secrets))
-        super().__init__(profile, channel, self._request, Reader(profile, accounts, own_account))
+        reader = Reader(profile, accounts, own_account(profile, secrets))
+        super().__init__(profile, channel, self._request, reader)
 
     async def _request(self, call: HttpCall, values: Values) -> Reply:
         safe = plain(values)
@@ -80,7 +81,14 @@ class _Signed(httpx.Auth):
 
 
 def _auth(profile: Profile, secrets: Secrets) -> httpx.Auth:
-    auth = profile.auth
+    """Raises: NotSentError, when a secret is not there; nothing is sent without it."""
+    try:
+        return _signed(profile.auth, secrets)
+    except (KeyError, ValueError, OSError) as error:
+        raise NotSentError(f"a secret cannot be read: {said(error)}") from error
+
+
+def _signed(auth: Basic | Bearer | Headers, secrets: Secrets) -> httpx.Auth:
     match auth:
         case Basic():
             return httpx.BasicAuth(secrets(auth.username), secrets(auth.password))

@@ -5,7 +5,7 @@ A transport (HTTP, SOAP) adds its own kind of call and the function that makes o
 """
 
 from oa_connector.vendors.profile.callbacks import ProfiledCallbacks
-from oa_connector.vendors.profile.model import Call, ProfileBase, ProfileError, load
+from oa_connector.vendors.profile.model import Call, ProfileBase, ProfileError, load, own_account
 from oa_connector.vendors.profile.port import ProfiledOA
 from oa_connector.vendors.profile.reading import Extractor, Reply, Sign
 from oa_connector.vendors.profile.sight import Reader
@@ -24,6 +24,7 @@ __all__ = [
     "Values",
     "load",
     "names",
+    "own_account",
     "plain",
     "rendered",
 ]

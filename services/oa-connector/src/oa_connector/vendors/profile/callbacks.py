@@ -1,5 +1,6 @@
 """Callbacks of a profiled OA: proven by signature, token or certificate, then read."""
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -28,8 +29,8 @@ class _Arrived:
 class ProfiledCallbacks:
     """InboundPort by a profile; secrets are asked for at each use.
 
-    The name of a secret that is not there raises KeyError and is passed over: a previous one
-    exists only while it rotates.
+    One that is not there (KeyError) or is empty (ValueError) is passed over: a previous one exists
+    only while it rotates. Where none is left, no callback is taken.
     """
 
     def __init__(self, callback: Callback, secrets: Callable[[str], str]) -> None:
@@ -82,10 +83,8 @@ class ProfiledCallbacks:
         """Those that are there; an empty one would let anyone in and does not count."""
         found = []
         for name in names:
-            try:
+            with contextlib.suppress(KeyError, ValueError):
                 found.append(self._secrets(name))
-            except KeyError:
-                continue
         return [secret for secret in found if secret]
 
     def _read(self, field: str, document: Any, headers: Mapping[str, str]) -> str:

@@ -1,6 +1,7 @@
 """What a profile may say, checked when it is loaded: a mistake is named by file, field and rule."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo
@@ -238,7 +239,8 @@ class ProfileBase(Part, Generic[C]):
     """Everything but the transport. `statuses` turns the OA's words into ours; others: UNKNOWN.
 
     `account` is the name of the secret that holds our own account there: a step that it ended
-    was withdrawn, not decided. `claim_url` shows approvers the document; it may hold
+    was withdrawn, not decided. `templates` names the OA's form or process for each kind of document,
+    which is `${template}` then. `claim_url` shows approvers the document; it may hold
     `{document_id}`.
     """
 
@@ -246,7 +248,7 @@ class ProfileBase(Part, Generic[C]):
     account: str | None = None
     clock: Clock = Clock()
     claim_url: str = ""
-    templates: tuple[str, ...] = Field(min_length=1)
+    templates: dict[str, str] = Field(min_length=1)
     idempotency: Idempotency = Idempotency.SEARCHABLE
     withdraw_by: Ability = Field(Ability.NONE, description="where there is no call for it")
     max_form_bytes: int = Field(65_536, ge=1)
@@ -327,6 +329,22 @@ def load(path: Path, kind: type[P]) -> P:
             for one in error.errors(include_url=False)
         ]
         raise ProfileError("\n".join(f"{path}: {mistake}" for mistake in mistakes)) from error
+
+
+def own_account(profile: ProfileBase[Any], secrets: Callable[[str], str]) -> str | None:
+    """Who we are in the OA; None where the profile does not say.
+
+    Raises:
+        ProfileError: it names a secret that is not there.
+    """
+    if profile.account is None:
+        return None
+    try:
+        return secrets(profile.account)
+    except (KeyError, ValueError) as error:
+        raise ProfileError(
+            f"{profile.name}: account: the secret {profile.account} is not given"
+        ) from error
 
 
 def numbers(version: str) -> tuple[int, ...]:

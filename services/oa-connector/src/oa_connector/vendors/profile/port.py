@@ -80,7 +80,8 @@ class ProfiledOA(Generic[C]):
         probe = self._profile.probe
         reply = await self._ask(probe.call, {})
         version = probe.version.one(reply.body, reply.headers)
-        forms = {name: await self._form(name) for name in self._profile.templates}
+        templates = self._profile.templates.items()
+        forms = {kind: await self._form(template) for kind, template in templates}
         try:
             is_known = version is not None and probe.known.holds(version)
         except ValueError:
@@ -91,11 +92,14 @@ class ProfiledOA(Generic[C]):
             profile=self._profile.name,
             is_degraded=not is_known,
             detail=detail,
-            forms={name: mark for name, mark in forms.items() if mark},
+            forms={kind: mark for kind, mark in forms.items() if mark},
         )
 
     async def submit(self, command: SubmitApproval) -> SubmitResult:
         create = self._profile.create
+        if command.template not in self._profile.templates:
+            detail = f"profile {self._profile.name} has no template for {command.template}"
+            return SubmitResult(SubmitOutcome.REJECTED, detail=detail)
         try:
             reply = await self._send(create.call, self._form_values(command))
         except NotSentError as error:
@@ -178,7 +182,7 @@ class ProfiledOA(Generic[C]):
         return {
             "business_key": command.business_key,
             "document_id": command.document_id,
-            "template": command.template,
+            "template": self._profile.templates[command.template],
             "content_hash": command.content_hash,
             "attempt": str(command.attempt),
             "title": form.title,

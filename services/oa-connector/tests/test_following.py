@@ -1,0 +1,261 @@
+"""What a process that is read again, or that was decided elsewhere, comes to."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from events import EmployeeId, InstanceId, TaskId
+from events.oa import (
+    Drift,
+    InstanceStatus,
+    OADecisionReceived,
+    OADriftDetected,
+    OADriftRepaired,
+    OAInstanceClosed,
+)
+from events.workflow import Decision
+from oa_connector import domain
+from oa_connector.domain import (
+    DecidedStep,
+    Farewell,
+    Idempotency,
+    Instance,
+    Patience,
+    Repair,
+    Snapshot,
+    State,
+    Status,
+    Submission,
+    SubmitOutcome,
+    SubmitResult,
+)
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+PATIENCE = Patience()
+P1, P2 = InstanceId("p1"), InstanceId("p2")
+
+
+@pytest.fixture
+def open_one(approval) -> Submission:
+    new = domain.requested(approval("chen"), NOW).submission
+    return replace(new, state=State.SUBMITTED, instance_id=P1, opened_at=NOW)
+
+
+@pytest.fixture
+def mirror(open_one) -> Submission:
+    return replace(open_one, task_id=TaskId("d.1.1.1"))
+
+
+def said(submission: Submission, status: Status, outcome: str | None = None, **more) -> Snapshot:
+    step = DecidedStep(EmployeeId("chen"), outcome, None, NOW)
+    steps = (step,) if outcome else ()
+    return replace(Snapshot(status, submission.content_hash, steps), **more)
+
+
+def kinds(move) -> list[type]:
+    return [type(fact) for fact in move.facts]
+
+
+def test_an_answer_that_was_overtaken_changes_nothing(open_one):
+    newer = replace(open_one, version=(200, 1))
+    old = said(open_one, Status.APPROVED, "approve", version=(100, 1))
+    move = domain.followed(newer, old, PATIENCE, NOW)
+    assert (move.facts, move.submission) == ((), newer)
+
+
+def test_another_amount_is_a_drift_and_decides_nothing(open_one):
+    other = said(open_one, Status.APPROVED, "approve", amount=Decimal("9488.00"))
+    move = domain.followed(open_one, other, PATIENCE, NOW)
+    assert move.facts[0].drift is Drift.AMOUNT_MISMATCH
+    assert OADecisionReceived not in kinds(move)
+
+
+def test_the_same_amount_written_otherwise_is_the_same(open_one):
+    same = said(open_one, Status.PENDING, "approve", amount=Decimal(1488))
+    assert kinds(domain.followed(open_one, same, PATIENCE, NOW)) == [OADecisionReceived]
+
+
+def test_a_word_for_the_state_that_we_do_not_know_ends_nothing(open_one):
+    move = domain.followed(open_one, said(open_one, Status.UNKNOWN), PATIENCE, NOW)
+    assert move.submission.state is State.SUBMITTED
+    assert [fact.drift for fact in move.facts] == [Drift.STATE_CONFLICT]
+    assert move.due_in
+
+
+@pytest.fixture
+def approved(open_one) -> Submission:
+    ended = said(open_one, Status.APPROVED, "approve", version=(100,))
+    return domain.followed(open_one, ended, PATIENCE, NOW).submission
+
+
+def test_what_has_ended_is_read_again_less_and_less_often(approved):
+    waits, now = [], NOW
+    while True:
+        move = domain.followed(approved, said(approved, Status.APPROVED), PATIENCE, now)
+        approved = move.submission
+        assert (move.facts, approved.state) == ((), State.CLOSED)
+        if move.due_in is None:
+            break
+        waits.append(move.due_in)
+        now += move.due_in
+    assert waits[:4] == [timedelta(minutes=wait) for wait in (5, 30, 360, 1440)]
+    assert now - NOW > PATIENCE.watched
+
+
+@pytest.mark.parametrize(
+    "status",
+    [Status.REJECTED, Status.RETURNED, Status.WITHDRAWN, Status.TERMINATED, Status.PENDING],
+)
+def test_an_approval_taken_back_in_the_oa_is_told_once(approved, status):
+    first = domain.followed(approved, said(approved, status, version=(200,)), PATIENCE, NOW)
+    assert [fact.status for fact in first.facts] == [InstanceStatus.REVOKED]
+    again = said(approved, status, version=(200,))
+    assert domain.followed(first.submission, again, PATIENCE, NOW).facts == ()
+
+
+def test_an_approval_that_vanished_afterwards_is_a_drift_and_nothing_is_taken_back(approved):
+    move = domain.followed(approved, Snapshot(Status.VANISHED), PATIENCE, NOW)
+    assert [fact.drift for fact in move.facts] == [Drift.VANISHED]
+
+
+def test_a_rejection_that_becomes_an_approval_later_is_never_a_yes(open_one):
+    ended = said(open_one, Status.REJECTED, "reject")
+    closed = domain.followed(open_one, ended, PATIENCE, NOW).submission
+    later = domain.followed(closed, said(open_one, Status.APPROVED, "approve"), PATIENCE, NOW)
+    assert later.facts == ()
+
+
+def test_facts_about_a_mirrored_task_name_it(mirror):
+    move = domain.followed(mirror, said(mirror, Status.APPROVED, "approve"), PATIENCE, NOW)
+    assert {fact.task_id for fact in move.facts} == {"d.1.1.1"}
+    assert kinds(move) == [OADecisionReceived, OAInstanceClosed]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "is_conflict"),
+    [
+        (Decision.APPROVE, "reject", True),
+        (Decision.REJECT, "approve", True),
+        (Decision.APPROVE, "approve", False),
+        (None, "approve", False),
+    ],
+)
+def test_decided_in_both_at_once_the_loser_is_told_and_a_conflict_is_a_drift(
+    mirror, ours, theirs, is_conflict
+):
+    ends = {"approve": Status.APPROVED, "reject": Status.REJECTED}
+    ended = said(mirror, ends[theirs], theirs)
+    closed = domain.followed(mirror, ended, PATIENCE, NOW).submission
+
+    told = domain.withdrawn(closed, Farewell("decided in Tonglu", "E1 has decided", ours))
+    assert told is not None
+    assert told.due_in == timedelta(0)
+    move = domain.followed(told.submission, ended, PATIENCE, NOW)
+
+    drifts = [fact.drift for fact in move.facts if isinstance(fact, OADriftDetected)]
+    assert drifts == ([Drift.STATE_CONFLICT] if is_conflict else [])
+    assert domain.withdrawn(told.submission, Farewell("again", "again", ours)) is None
+
+
+def listed(submission: Submission, **more) -> Instance:
+    one = Instance(P1, submission.content_hash, is_open=True, business_key=submission.business_key)
+    return replace(one, **more)
+
+
+def test_a_process_that_has_ended_without_a_word_is_a_missed_callback(open_one):
+    move = domain.compared(open_one, listed(open_one, is_open=False))
+    assert move.submission.missed is Drift.MISSED_CALLBACK
+    seen = domain.followed(
+        move.submission, said(open_one, Status.APPROVED, "approve"), PATIENCE, NOW
+    )
+    assert kinds(seen) == [OADecisionReceived, OADriftRepaired, OAInstanceClosed]
+    assert seen.submission.missed is None
+
+
+def test_what_has_not_moved_is_left_alone(open_one):
+    known = replace(open_one, version=(int(NOW.timestamp() * 1_000_000), 0))
+    assert domain.compared(known, listed(known, changed_at=NOW)) is None
+    later = NOW + timedelta(seconds=1)
+    assert domain.compared(known, listed(known, changed_at=later)) is not None
+
+
+def test_a_withdrawal_that_the_oa_has_lost_is_sent_again(open_one):
+    closed = replace(open_one, state=State.CLOSED, farewell=Farewell("gone"))
+    move = domain.compared(closed, listed(closed))
+    assert (move.submission.state, move.submission.missed) == (State.WITHDRAWING, Drift.LOST_PUSH)
+
+
+def test_a_second_process_of_one_key_is_a_ghost_and_only_while_it_is_open(open_one):
+    assert domain.is_ghost(open_one, listed(open_one, instance_id=P2))
+    assert not domain.is_ghost(open_one, listed(open_one, instance_id=P2, is_open=False))
+    assert not domain.is_ghost(open_one, listed(open_one))
+    unsure = replace(open_one, state=State.UNKNOWN, instance_id=None)
+    assert not domain.is_ghost(unsure, listed(open_one, instance_id=P2))
+
+
+@pytest.mark.parametrize(
+    ("key", "found"),
+    [
+        ("01935f5e-7b5c@3", ("01935f5e-7b5c", 3, None)),
+        ("01935f5e-7b5c.2.1.4", ("01935f5e-7b5c", 2, "01935f5e-7b5c.2.1.4")),
+        ("holiday-17", None),
+        (None, None),
+        ("", None),
+        ("a@b", None),
+    ],
+)
+def test_only_a_key_of_our_own_making_can_be_an_orphan(open_one, key, found):
+    orphan = domain.orphan(open_one.tenant, listed(open_one, business_key=key))
+    shown = orphan and (orphan.document_id, orphan.revision, orphan.task_id)
+    assert shown == found
+
+
+@pytest.mark.parametrize(
+    ("repair", "state"),
+    [
+        (Repair.READ_AGAIN, State.SUBMITTED),
+        (Repair.WITHDRAW, State.WITHDRAWING),
+        (Repair.SEND_AGAIN, State.UNKNOWN),
+        (Repair.DISMISS, State.CLOSED),
+    ],
+)
+def test_each_repair_of_an_administrator_leads_where_it_says(open_one, repair, state):
+    drifted = replace(open_one, state=State.CLOSED, drift=Drift.VANISHED)
+    move = domain.mended(drifted, Drift.VANISHED, repair, NOW, "admin")
+    assert move.submission.state is state
+    assert [(fact.drift, fact.repaired_by) for fact in move.facts] == [(Drift.VANISHED, "admin")]
+
+
+@pytest.mark.parametrize("kind", [Idempotency.SERVER_KEY, Idempotency.UPSERT])
+def test_an_oa_that_knows_our_key_is_sent_it_again(open_one, kind):
+    sending = replace(open_one, state=State.SUBMITTING, instance_id=None)
+    result = SubmitResult(SubmitOutcome.UNKNOWN, detail="cut")
+    move = domain.not_created(sending, result, replace(PATIENCE, idempotency=kind), NOW)
+    assert (move.submission.state, move.submission.attempt) == (State.NEW, 1)
+
+
+def test_a_duplicate_is_looked_up_at_once(open_one):
+    sending = replace(open_one, state=State.SUBMITTING, instance_id=None)
+    move = domain.not_created(sending, SubmitResult(SubmitOutcome.DUPLICATE), PATIENCE, NOW)
+    assert (move.submission.state, move.due_in) == (State.UNKNOWN, timedelta(0))
+
+
+def test_an_oa_that_cannot_be_searched_leaves_an_unknown_create_to_a_person(open_one):
+    patience = replace(PATIENCE, idempotency=Idempotency.NONE)
+    last = replace(open_one, state=State.RESOLVING, instance_id=None, lookups=2)
+    assert domain.looked_up(last, [], patience, NOW).submission.state is State.NEEDS_HUMAN
+
+
+def test_a_form_that_lost_what_was_sent_is_named_as_broken(open_one):
+    named = replace(open_one, state=State.SUBMITTING, lookups=2)
+    assert domain.looked_up(named, [], PATIENCE, NOW).is_form_broken
+    lost = [Instance(P1, None, is_open=True)]
+    assert domain.looked_up(replace(named, lookups=0), lost, PATIENCE, NOW).is_form_broken
+
+
+def test_the_window_of_a_list_overlaps_the_one_before_in_the_oas_own_time():
+    offset, overlap = timedelta(minutes=7), timedelta(minutes=2)
+    window = domain.window_since(NOW, NOW + timedelta(minutes=5), offset, overlap)
+    assert window.begins == NOW - overlap
+    assert window.ends == NOW + timedelta(minutes=12)
