@@ -1,13 +1,16 @@
 """Claims and payments over HTTP: what is answered, what is refused, and in which words."""
 
 import asyncio
+import json
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
+from chassis import Received
 from claims.payment import handlers as payment_handlers
-from events import ContentHash, DocumentId
-from events.workflow import ApprovalDecided, DocumentKind, Outcome
+from events import ContentHash, DocumentId, Envelope, Event, EventId
+from events.workflow import ApprovalDecided, ApprovalRevoked, DocumentKind, Outcome
 
 DINNER = {
     "category": "meal",
@@ -47,8 +50,27 @@ async def decide(database, claim: dict[str, Any], outcome: Outcome = Outcome.APP
         content_hash=ContentHash(claim["content_hash"]),
         decided_at=claim["changed_at"],
     )
+    await take_effect(database, decision)
+
+
+async def take_effect(database, event: Event) -> None:
     async with database.transaction() as tx:
-        await payment_handlers.on_approval_decided(tx, decision)
+        envelope = Envelope(
+            id=EventId(uuid4()), time=tx.now, sequence=1, correlation_id=event.key, event=event
+        )
+        await payment_handlers.on_approvals(tx, [Received(event.TOPIC.name, 0, 0, envelope)])
+
+
+async def take_back(database, claim: dict[str, Any]) -> None:
+    revoked = ApprovalRevoked(
+        document_id=DocumentId(claim["id"]),
+        document_kind=DocumentKind.CLAIM,
+        revision=claim["revision"],
+        via="flowable",
+        reason="重复报销",
+        revoked_at=claim["changed_at"],
+    )
+    await take_effect(database, revoked)
 
 
 async def approved(client, database, finance) -> dict[str, Any]:
@@ -406,3 +428,84 @@ async def test_failed_payment_is_asked_for_again_and_then_paid(client, database,
     claim = (await client.get(f"/api/claims/{claim['id']}")).json()
     assert claim["payment"] == again.json()
     assert (await settle(client, finance, claim, key="s-9")).status_code == 200
+
+
+async def test_payment_of_an_approval_taken_back_is_not_settled_and_the_claim_is_handed_in_anew(
+    client, database, finance
+) -> None:
+    claim = await approved(client, database, finance)
+    await take_back(database, claim)
+    await take_back(database, claim)  # told again: nothing more follows
+    path = f"/api/payments/{claim['payment']['id']}/settle"
+    paid = {"receipt": "R-1", "amount": claim["total"]}
+    answer = await client.post(path, json=paid, headers=finance | {"idempotency-key": "s-1"})
+    assert (answer.status_code, answer.json()["type"]) == (
+        409,
+        "urn:tonglu:problem:payment-stopped",
+    )
+    assert "重复报销" in answer.json()["detail"]
+    assert "recover" in answer.json()["detail"]
+    revoked = (await client.get(f"/api/claims/{claim['id']}")).json()
+    assert (revoked["status"], revoked["payment"]["status"]) == ("revoked", "stopped")
+    assert revoked["moves"] == ["edit", "submit"]
+    assert (await facts(database))[-2:] == ["claim.approval-revoked.v1", "payment.stopped.v1"]
+    again = (await submit(client, claim, key="k-2")).json()
+    await decide(database, again)
+    whole = (await client.get(f"/api/claims/{claim['id']}")).json()
+    assert (whole["status"], whole["payment"]["attempt"]) == ("paying", 2)
+    assert whole["payment"]["id"] != claim["payment"]["id"]
+
+
+async def test_approval_taken_back_after_the_payment_tells_what_is_to_be_recovered(
+    client, database, finance
+) -> None:
+    claim = await approved(client, database, finance)
+    path = f"/api/payments/{claim['payment']['id']}/settle"
+    paid = {"receipt": "R-1", "amount": claim["total"]}
+    await client.post(path, json=paid, headers=finance | {"idempotency-key": "s-1"})
+    await take_back(database, claim)
+    whole = (await client.get(f"/api/claims/{claim['id']}")).json()
+    assert (whole["status"], whole["payment"]["status"]) == ("recovering", "settled")
+    assert whole["moves"] == []
+    async with database.transaction() as tx:
+        told = await tx.fetchval("SELECT payload FROM outbox ORDER BY seq DESC LIMIT 1")
+    assert json.loads(told)["to_recover"] == claim["total"]
+
+
+CHOICE = {"step": "expert", "approvers": ["E7", "E8"]}
+
+
+async def test_cost_centre_and_chosen_approvers_travel_with_the_claim(client, database) -> None:
+    chosen = [CHOICE]
+    sent = a_draft() | {"cost_centre": "CC-100", "chosen_approvers": chosen}
+    claim = (await client.post("/api/claims", json=sent)).json()
+    assert (claim["cost_centre"], claim["chosen_approvers"]) == ("CC-100", chosen)
+    now = [{"step": "expert", "approvers": ["E9"]}]
+    handed_in = (await submit(client, claim, chosen_approvers=now)).json()
+    assert handed_in["chosen_approvers"] == now
+    async with database.transaction() as tx:
+        fact = json.loads(await tx.fetchval("SELECT payload FROM outbox"))
+    assert (fact["cost_centre"], fact["chosen_approvers"]) == ("CC-100", now)
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"cost_centre": ""}, "/cost_centre"),
+        ({"cost_centre": "x" * 65}, "/cost_centre"),
+        (
+            {"chosen_approvers": [{"step": "expert", "approvers": []}]},
+            "/chosen_approvers/0/approvers",
+        ),
+        (
+            {"chosen_approvers": [{"step": "expert", "approvers": ["a b"]}]},
+            "/chosen_approvers/0/approvers/0",
+        ),
+    ],
+)
+async def test_bad_cost_centre_or_choice_is_answered_422_with_its_field(
+    client, changed, field
+) -> None:
+    answer = await client.post("/api/claims", json=a_draft() | changed)
+    assert answer.status_code == 422
+    assert field in answer.text

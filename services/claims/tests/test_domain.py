@@ -15,11 +15,12 @@ from claims.claim.domain import (
     Content,
     CurrenciesMixed,
     DecisionImpossible,
+    Draft,
     Move,
     MoveNotAllowed,
     Status,
     VersionConflict,
-    draft,
+    new_claim,
     total_of,
 )
 from claims.payment.domain import (
@@ -44,8 +45,14 @@ from claims.policy.domain import (
     parse_limits,
 )
 from events import ClaimId, DocumentId, EmployeeId
-from events.claims import ClaimApproved, ClaimRejected, ClaimReturned, Severity
-from events.workflow import ApprovalDecided, DocumentKind, Outcome
+from events.claims import (
+    ChosenApprovers,
+    ClaimApproved,
+    ClaimRejected,
+    ClaimReturned,
+    Severity,
+)
+from events.workflow import ApprovalDecided, ApprovalRevoked, DocumentKind, Outcome
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,8 +72,7 @@ def a_line(cost: str = "480.00", *, n: int = 1, **changed) -> Line:
 
 
 def a_draft(*lines: Line, title: str = "上海客户现场") -> Claim:
-    content = title, lines or (a_line(),)
-    return draft(ClaimId("c-1"), EmployeeId("E1001"), content, NOW)
+    return new_claim(ClaimId("c-1"), EmployeeId("E1001"), Draft(title, lines or (a_line(),)), NOW)
 
 
 def a_submitted_claim() -> Claim:
@@ -227,9 +233,10 @@ def test_state_table_allows_a_move_or_refuses_it_by_name(status: Status, move: M
 
 def test_state_table_is_the_one_that_was_agreed() -> None:
     table = {(str(status), str(move)): str(after) for (status, move), after in NEXT.items()}
+    changeable = ("draft", "withdrawn", "returned", "revoked")
     editable = {
-        **{(status, "edit"): status for status in ("draft", "withdrawn", "returned")},
-        **{(status, "submit"): "submitted" for status in ("draft", "withdrawn", "returned")},
+        **{(status, "edit"): status for status in changeable},
+        **{(status, "submit"): "submitted" for status in changeable},
     }
     assert table == editable | {
         ("submitted", "withdraw"): "withdrawn",
@@ -240,6 +247,9 @@ def test_state_table_is_the_one_that_was_agreed() -> None:
         ("failed", "request_payment"): "paying",
         ("paying", "settle"): "paid",
         ("paying", "fail"): "failed",
+        ("paying", "revoke"): "revoked",
+        ("failed", "revoke"): "revoked",
+        ("paid", "revoke"): "recovering",
     }
 
 
@@ -247,7 +257,7 @@ def test_returned_claim_can_be_edited_and_resubmitted_as_the_next_revision() -> 
     first = a_submitted_claim()
     returned, fact = first.decided(a_decision(first, Outcome.RETURNED), NOW)
     assert isinstance(fact, ClaimReturned)
-    edited = returned.edited("改后", (a_line("400.00"),), NOW)
+    edited = returned.edited(Draft("改后", (a_line("400.00"),)), NOW)
     second, handed_in = edited.submitted((), NOW)
     assert (second.revision, handed_in.revision) == (2, 2)
     assert second.content_hash != first.content_hash
@@ -352,6 +362,65 @@ def test_any_change_of_a_line_changes_the_hash(changed) -> None:
     assert a_draft(a_line(**changed)).submitted((), NOW)[0].content_hash != before
 
 
+def test_cost_centre_is_content_and_whom_the_employee_chose_is_not() -> None:
+    claim = a_draft()
+    chosen = (ChosenApprovers(step="expert", approvers=(EmployeeId("E7"),)),)
+    plain, named, choosing = (
+        changed.submitted((), NOW)[1]
+        for changed in (claim, replace(claim, cost_centre="CC-1"), replace(claim, chosen=chosen))
+    )
+    assert plain.content_hash == choosing.content_hash != named.content_hash
+    assert '"cost_centre":"CC-1"' in Content.model_validate(named).canonical.decode()
+    assert Content.model_validate(named).hash == named.content_hash
+    assert choosing.chosen_approvers == chosen
+
+
+def a_revocation(claim: Claim, **changed) -> ApprovalRevoked:
+    revoked = ApprovalRevoked(
+        document_id=DocumentId(claim.id),
+        document_kind=DocumentKind.CLAIM,
+        revision=claim.revision,
+        via="flowable",
+        reason="重复报销",
+        revoked_at=NOW,
+    )
+    return revoked.model_copy(update=changed)
+
+
+@pytest.mark.parametrize(
+    ("status", "after", "recovers"),
+    [
+        (Status.PAYING, Status.REVOKED, False),
+        (Status.FAILED, Status.REVOKED, False),
+        (Status.PAID, Status.RECOVERING, True),
+    ],
+)
+def test_what_was_paid_under_an_approval_taken_back_is_to_be_recovered(
+    status, after, recovers
+) -> None:
+    claim = replace(a_submitted_claim(), status=status)
+    revoked, fact = claim.revoked(a_revocation(claim), NOW)
+    assert revoked.status is after
+    assert fact.to_recover == (claim.total if recovers else None)
+
+
+@pytest.mark.parametrize("status", [Status.WITHDRAWN, Status.REVOKED, Status.RECOVERING])
+def test_approval_taken_back_twice_or_of_an_earlier_revision_has_no_effect(status) -> None:
+    claim = replace(a_submitted_claim(), status=status)
+    assert claim.revoked(a_revocation(claim), NOW) is None
+    again = replace(claim, status=Status.PAYING, revision=2)
+    assert again.revoked(a_revocation(claim), NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "revision"), [(Status.SUBMITTED, 1), (Status.REJECTED, 1), (Status.PAYING, 2)]
+)
+def test_what_was_not_approved_can_not_be_taken_back(status, revision) -> None:
+    claim = replace(a_submitted_claim(), status=status)
+    with pytest.raises(DecisionImpossible):
+        claim.revoked(a_revocation(claim, revision=revision), NOW)
+
+
 def test_payment_id_is_bound_to_claim_revision_payee_amount_and_attempt() -> None:
     claim = a_submitted_claim()
     others = [
@@ -388,11 +457,11 @@ def test_failed_payment_cannot_settle_and_is_retried_under_a_new_id() -> None:
     failed, _ = payment.failed("account closed", "erp", NOW)
     with pytest.raises(PaymentClosed):
         failed.settled(payment.amount, "R-1", "erp", NOW)
-    again, fact = failed.retried(claim, NOW)
+    again, fact = failed.retried(claim, NOW, attempt=2)
     assert (again.attempt, again.amount) == (2, payment.amount)
     assert fact.payment_id == again.id != payment.id
     with pytest.raises(PaymentClosed):
-        payment.retried(claim, NOW)
+        payment.retried(claim, NOW, attempt=2)
 
 
 def test_unknown_severity_hinders() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 from events import ClaimId, ContentHash, EmployeeId, Event, Money
 from events.claims import (
+    ChosenApprovers,
+    ClaimApprovalRevoked,
     ClaimApproved,
     ClaimRejected,
     ClaimReturned,
@@ -18,7 +20,7 @@ from events.claims import (
     ExpenseLine,
     Violation,
 )
-from events.workflow import ApprovalDecided, Outcome
+from events.workflow import ApprovalDecided, ApprovalRevoked, Outcome
 from pydantic import BaseModel, ConfigDict
 
 from claims.policy.domain import Finding, Line, PolicyBroken
@@ -39,6 +41,8 @@ class Status(StrEnum):
     PAYING = "paying"
     PAID = "paid"
     FAILED = "failed"
+    REVOKED = "revoked"  # the approval was taken back before any money moved
+    RECOVERING = "recovering"  # it was taken back after the payment: finance recovers the money
 
 
 class Move(StrEnum):
@@ -53,6 +57,7 @@ class Move(StrEnum):
     REQUEST_PAYMENT = "request_payment"
     SETTLE = "settle"
     FAIL = "fail"
+    REVOKE = "revoke"
 
 
 # The whole state machine: a pair that is not here is refused.
@@ -63,6 +68,8 @@ NEXT: Mapping[tuple[Status, Move], Status] = {
     (Status.WITHDRAWN, Move.SUBMIT): Status.SUBMITTED,
     (Status.RETURNED, Move.EDIT): Status.RETURNED,
     (Status.RETURNED, Move.SUBMIT): Status.SUBMITTED,
+    (Status.REVOKED, Move.EDIT): Status.REVOKED,
+    (Status.REVOKED, Move.SUBMIT): Status.SUBMITTED,
     (Status.SUBMITTED, Move.WITHDRAW): Status.WITHDRAWN,
     (Status.SUBMITTED, Move.APPROVE): Status.APPROVED,
     (Status.SUBMITTED, Move.RETURN): Status.RETURNED,
@@ -71,6 +78,9 @@ NEXT: Mapping[tuple[Status, Move], Status] = {
     (Status.FAILED, Move.REQUEST_PAYMENT): Status.PAYING,
     (Status.PAYING, Move.SETTLE): Status.PAID,
     (Status.PAYING, Move.FAIL): Status.FAILED,
+    (Status.PAYING, Move.REVOKE): Status.REVOKED,
+    (Status.FAILED, Move.REVOKE): Status.REVOKED,
+    (Status.PAID, Move.REVOKE): Status.RECOVERING,
 }
 OWNERS_MOVES = (Move.EDIT, Move.SUBMIT, Move.WITHDRAW)
 STATUS_ZH: Mapping[Status, str] = {
@@ -83,6 +93,8 @@ STATUS_ZH: Mapping[Status, str] = {
     Status.PAYING: "待打款",
     Status.PAID: "已打款",
     Status.FAILED: "打款失败",
+    Status.REVOKED: "批准已撤销",
+    Status.RECOVERING: "待追回",
 }
 
 
@@ -144,8 +156,9 @@ class Content(BaseModel):
     The canonical form is UTF-8 JSON without spaces, keys sorted, characters not escaped:
     `claim_id`, `employee_id`, `title`, `total`, `lines` (`line_no`, `category`, `spent_on`, `city`,
     `amount`) and `violations` (`line_no`, `rule_id`, `severity`, `limit`, `reason`), both in the
-    order of the event. Money is `{"amount","currency"}`, the amount a plain decimal string with
-    exactly the currency's decimals; a date is ISO 8601; what is absent is null.
+    order of the event; `cost_centre` only where one is named. Money is `{"amount","currency"}`, the
+    amount a plain decimal string with exactly the currency's decimals; a date is ISO 8601; what
+    else is absent is null.
     """
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
@@ -156,6 +169,7 @@ class Content(BaseModel):
     total: Money
     lines: tuple[ExpenseLine, ...]
     violations: tuple[Violation, ...]
+    cost_centre: str | None = None
 
     @property
     def canonical(self) -> bytes:
@@ -163,6 +177,8 @@ class Content(BaseModel):
         plain = self.model_dump(mode="json")
         plain["lines"] = [{name: line[name] for name in _LINE} for line in plain["lines"]]
         plain["violations"] = [{name: v[name] for name in _VIOLATION} for v in plain["violations"]]
+        if self.cost_centre is None:  # as claims were hashed before they could name one
+            del plain["cost_centre"]
         text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return text.encode()
 
@@ -174,6 +190,20 @@ class Content(BaseModel):
 
 _LINE = ("line_no", "category", "spent_on", "city", "amount")
 _VIOLATION = ("line_no", "rule_id", "severity", "limit", "reason")
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What an employee writes: all that can be edited.
+
+    `cost_centre`: what bears the cost; None: the employee's department. `chosen`: whom the employee
+    chose for steps of the approval that let them; not content, so no approver is bound to it.
+    """
+
+    title: str
+    lines: tuple[Line, ...]
+    cost_centre: str | None = None
+    chosen: tuple[ChosenApprovers, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +223,8 @@ class Claim:
     submitted_at: datetime | None = None
     content_hash: ContentHash | None = None
     findings: tuple[Finding, ...] = ()  # as of the last hand-in
+    cost_centre: str | None = None
+    chosen: tuple[ChosenApprovers, ...] = ()
 
     @property
     def is_editable(self) -> bool:
@@ -219,9 +251,16 @@ class Claim:
         if version != self.version:
             raise VersionConflict(version, self.version)
 
-    def edited(self, title: str, lines: tuple[Line, ...], now: datetime) -> "Claim":
-        moved = self.moved(Move.EDIT, now)
-        return replace(moved, title=title, lines=lines, total=total_of(lines))
+    def edited(self, draft: Draft, now: datetime) -> "Claim":
+        """Another draft in its place."""
+        return replace(
+            self.moved(Move.EDIT, now),
+            title=draft.title,
+            lines=draft.lines,
+            total=total_of(draft.lines),
+            cost_centre=draft.cost_centre,
+            chosen=draft.chosen,
+        )
 
     def submitted(
         self, findings: tuple[Finding, ...], now: datetime
@@ -242,12 +281,14 @@ class Claim:
             total=self.total,
             lines=tuple(_as_handed_in(line) for line in self.lines),
             violations=tuple(finding.violation for finding in findings),
+            cost_centre=self.cost_centre,
         )
         fact = ClaimSubmitted(
             **dict(content),
             revision=self.revision + 1,
             content_hash=content.hash,
             submitted_at=now,
+            chosen_approvers=self.chosen,
         )
         after = replace(
             moved,
@@ -300,6 +341,28 @@ class Claim:
             case _:
                 raise DecisionImpossible("the outcome is not one this release knows")
 
+    def revoked(
+        self, event: ApprovalRevoked, now: datetime
+    ) -> tuple["Claim", ClaimApprovalRevoked] | None:
+        """What follows when its approval is taken back; None when that was known or overtaken.
+
+        Raises:
+            DecisionImpossible: it was not approved.
+        """
+        is_old = event.revision < self.revision
+        if is_old or self.status in (Status.WITHDRAWN, Status.REVOKED, Status.RECOVERING):
+            return None
+        if event.revision != self.revision or (self.status, Move.REVOKE) not in NEXT:
+            raise DecisionImpossible(
+                f"it takes back revision {event.revision}; {self.revision} is {self.status}"
+            )
+        return self.moved(Move.REVOKE, now), ClaimApprovalRevoked(
+            **self._who_and_which(),
+            reason=event.reason,
+            to_recover=self.total if self.status is Status.PAID else None,
+            revoked_at=now,
+        )
+
     def _who_and_which(self) -> dict[str, Any]:
         return {
             "claim_id": self.id,
@@ -335,22 +398,21 @@ class Summary:
     submitted_at: datetime | None
 
 
-def draft(
-    id_: ClaimId, employee_id: EmployeeId, content: tuple[str, tuple[Line, ...]], now: datetime
-) -> Claim:
-    """A new claim with this title and these lines."""
-    title, lines = content
+def new_claim(id_: ClaimId, employee_id: EmployeeId, draft: Draft, now: datetime) -> Claim:
+    """A claim that nobody but its owner knows of."""
     return Claim(
         id=id_,
         employee_id=employee_id,
-        title=title,
-        lines=lines,
-        total=total_of(lines),
+        title=draft.title,
+        lines=draft.lines,
+        total=total_of(draft.lines),
         status=Status.DRAFT,
         revision=0,
         version=1,
         created_at=now,
         changed_at=now,
+        cost_centre=draft.cost_centre,
+        chosen=draft.chosen,
     )
 
 

@@ -1,15 +1,15 @@
 """What is done with a claim: draft, edit, hand in, withdraw, decide."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
-from chassis import Origin, Reject, Retry, Tx
+from chassis import Origin, Received, Reject, Retry, Tx
 from chassis.together import Asked
 from events import ClaimId, EmployeeId
-from events.claims import ClaimSubmitted
-from events.workflow import ApprovalDecided, DocumentKind
+from events.claims import ChosenApprovers, ClaimApprovalRevoked, ClaimSubmitted
+from events.workflow import ApprovalDecided, ApprovalRevoked, DocumentKind
 from uuid_utils.compat import uuid7
 
 from claims.claim import domain, store
@@ -18,6 +18,7 @@ from claims.claim.domain import (
     ClaimChanged,
     ClaimNotFound,
     DecisionImpossible,
+    Draft,
     Move,
     MoveNotAllowed,
     Status,
@@ -25,26 +26,23 @@ from claims.claim.domain import (
     VersionConflict,
 )
 from claims.policy import handlers as policy_handlers
-from claims.policy.domain import Finding, LimitRule, Line, PolicyBroken, judge
+from claims.policy.domain import Finding, LimitRule, PolicyBroken, judge
 
 log = structlog.get_logger()
-Content = tuple[str, tuple[Line, ...]]
 
 
-async def draft_claim(tx: Tx, owner: EmployeeId, content: Content) -> Claim:
-    """Keep a new draft: its title and its lines."""
-    claim = domain.draft(ClaimId(str(uuid7())), owner, content, tx.now)
+async def draft_claim(tx: Tx, owner: EmployeeId, draft: Draft) -> Claim:
+    """Keep a new draft."""
+    claim = domain.new_claim(ClaimId(str(uuid7())), owner, draft, tx.now)
     await store.add_claim(tx, claim)
     return claim
 
 
-async def edit_claim(
-    tx: Tx, owner: EmployeeId, id_: ClaimId, version: int, content: Content
-) -> Claim:
+async def edit_claim(tx: Tx, owner: EmployeeId, id_: ClaimId, version: int, draft: Draft) -> Claim:
     """Replace the whole draft, if nobody has changed it since `version`."""
     claim = await readable_claim(tx, id_, owner)
     claim.expect(version)
-    edited = claim.edited(*content, tx.now)
+    edited = claim.edited(draft, tx.now)
     if not await store.save_draft(tx, claim, edited):
         raise ClaimChanged
     return edited
@@ -52,11 +50,16 @@ async def edit_claim(
 
 @dataclass(frozen=True, slots=True)
 class HandIn:
-    """A claim to hand in. `version`: what the employee has seen, if they say so."""
+    """A claim to hand in.
+
+    `version`: what the employee has seen, if they say so; `chosen`: whom they choose now, in place
+    of what the draft says.
+    """
 
     owner: EmployeeId
     claim_id: ClaimId
     version: int | None = None
+    chosen: tuple[ChosenApprovers, ...] | None = None
 
 
 async def submit_claims(tx: Tx, asked: Sequence[Asked[HandIn]]) -> list[Claim | Exception]:
@@ -100,7 +103,8 @@ def _handed_in(
     try:
         if ask.version is not None:
             claim.expect(ask.version)
-        after, fact = claim.submitted(judge(claim.lines, rules), now)
+        asking = claim if ask.chosen is None else replace(claim, chosen=ask.chosen)
+        after, fact = asking.submitted(judge(claim.lines, rules), now)
     except (VersionConflict, MoveNotAllowed, PolicyBroken) as refusal:
         return refusal
     return _HandedIn(claim, after, fact, asked.origin)
@@ -115,29 +119,69 @@ async def withdraw_claim(tx: Tx, owner: EmployeeId, id_: ClaimId) -> Claim:
     return withdrawn
 
 
-async def decide_claim(tx: Tx, decision: ApprovalDecided) -> Claim | None:
-    """Let the outcome of an approval take effect; None when it has none here.
+async def decide_claims(
+    tx: Tx, decisions: Sequence[Received[ApprovalDecided]]
+) -> list[tuple[Claim, Origin]]:
+    """Let the outcomes of approvals take effect; those that had one here, with their origins.
 
     Raises:
-        Reject: it cannot be about this claim as it was handed in. It is never taken for a yes.
+        Reject: one cannot be about its claim as it was handed in. It is never taken for a yes.
     """
-    if decision.document_kind is not DocumentKind.CLAIM:
-        return None
-    claim = await store.claim(tx, ClaimId(decision.document_id), None)
+    ours = [one for one in decisions if one.event.document_kind is DocumentKind.CLAIM]
+    found = await store.claims(tx, [(ClaimId(one.event.document_id), None) for one in ours])
+    standing = {id_: claim for (id_, _), claim in found.items()}
+    moves, made = [], []
+    for one in ours:
+        before = standing.get(ClaimId(one.event.document_id))
+        after = _decided(tx, before, one)
+        if before is not None and after is not None:
+            standing[before.id] = after  # another decision of the same batch finds it decided
+            moves.append((before, after))
+            made.append((after, one.origin))
+    if moves and len(await store.save_statuses(tx, moves)) != len(moves):
+        raise Retry("a claim was changed at the same moment")
+    return made
+
+
+def _decided(tx: Tx, claim: Claim | None, decision: Received[ApprovalDecided]) -> Claim | None:
+    event = decision.event
     if claim is None:
-        raise Reject(f"claim {decision.document_id} is unknown here")
+        raise Reject(f"claim {event.document_id} is unknown here")
     try:
-        made = claim.decided(decision, tx.now)
+        made = claim.decided(event, tx.now)
     except DecisionImpossible as impossible:
         raise Reject(f"claim {claim.id}: {impossible}") from impossible
     if made is None:
-        log.info("decision overtaken", claim_id=claim.id, revision=decision.revision)
+        log.info("decision overtaken", claim_id=claim.id, revision=event.revision)
         return None
-    decided, fact = made
-    if not await store.save_status(tx, claim, decided):
+    after, fact = made
+    tx.emit(fact, origin=decision.origin)
+    return after
+
+
+async def revoke_claim(tx: Tx, event: ApprovalRevoked) -> ClaimApprovalRevoked | None:
+    """Take back what an approval had allowed; None when that was known, overtaken or not ours.
+
+    Raises:
+        Reject: it is of no claim that was approved.
+    """
+    if event.document_kind is not DocumentKind.CLAIM:
+        return None
+    claim = await store.claim(tx, ClaimId(event.document_id), None)
+    if claim is None:
+        raise Reject(f"claim {event.document_id} is unknown here")
+    try:
+        made = claim.revoked(event, tx.now)
+    except DecisionImpossible as impossible:
+        raise Reject(f"claim {claim.id}: {impossible}") from impossible
+    if made is None:
+        log.info("revocation overtaken", claim_id=claim.id, revision=event.revision)
+        return None
+    revoked, fact = made
+    if not await store.save_status(tx, claim, revoked):
         raise Retry(f"claim {claim.id} was changed at the same moment")
     tx.emit(fact)
-    return decided
+    return fact
 
 
 async def move_claim(tx: Tx, id_: ClaimId, move: Move) -> Claim:

@@ -1,21 +1,23 @@
 """All SQL of claims and their lines."""
 
-import json
 from collections.abc import Sequence
 from itertools import groupby
 
 from asyncpg import Record
 from chassis import Tx
 from events import ClaimId, ContentHash, EmployeeId
+from events.claims import ChosenApprovers
 from pydantic import TypeAdapter
 
 from claims.claim.domain import Claim, Status, Summary
 from claims.policy.domain import Finding, Line, exact
 
 _FINDINGS = TypeAdapter(tuple[Finding, ...])
+_CHOSEN = TypeAdapter(tuple[ChosenApprovers, ...])
 _CLAIMS_WITH_LINES = """
 SELECT asked.owner, c.id, c.employee_id, c.title, c.status, c.revision, c.version, c.total,
        c.currency, c.content_hash, c.findings, c.created_at, c.changed_at, c.submitted_at,
+       c.cost_centre, c.chosen_approvers,
        l.line_no, l.category, l.spent_on, l.city, l.amount, l.reason
   FROM unnest($1::text[], $2::text[]) AS asked (id, owner)
   JOIN claim c ON c.id = asked.id AND (asked.owner IS NULL OR c.employee_id = asked.owner)
@@ -77,14 +79,15 @@ async def claims_of(
 async def add_claim(tx: Tx, claim: Claim) -> None:
     await tx.execute(
         "WITH added AS (INSERT INTO claim (id, employee_id, title, status, revision, version,"
-        " total, currency, created_at, changed_at)"
-        " VALUES ($1, $9, $10, $11, $12, $13, $14, $15, $16, $17))"
+        " total, currency, created_at, changed_at, cost_centre, chosen_approvers)"
+        " VALUES ($1, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19))"
         " INSERT INTO expense_line (claim_id, line_no, category, spent_on, city, amount, currency,"
         " reason) SELECT $1, * FROM unnest($2::integer[], $3::text[], $4::date[], $5::text[],"
         " $6::numeric[], $7::text[], $8::text[])",
         *(claim.id, *_columns(claim.lines)),
         *(claim.employee_id, claim.title, claim.status, claim.revision, claim.version),
         *(claim.total.amount, claim.total.currency, claim.created_at, claim.changed_at),
+        *(claim.cost_centre, _chosen(claim)),
     )
 
 
@@ -92,7 +95,8 @@ async def save_draft(tx: Tx, before: Claim, after: Claim) -> bool:
     """Write title, lines and total anew; False, and nothing written, if `before` is outdated."""
     done = await tx.execute(
         "WITH changed AS (UPDATE claim SET title = $9, version = $10, total = $11, currency = $12,"
-        " changed_at = $13 WHERE id = $1 AND version = $14 RETURNING id),"
+        " changed_at = $13, cost_centre = $16, chosen_approvers = $17"
+        " WHERE id = $1 AND version = $14 RETURNING id),"
         " gone AS (DELETE FROM expense_line l USING changed"
         " WHERE l.claim_id = changed.id AND l.line_no > $15)"
         " INSERT INTO expense_line AS l (claim_id, line_no, category, spent_on, city, amount,"
@@ -104,6 +108,7 @@ async def save_draft(tx: Tx, before: Claim, after: Claim) -> bool:
         *(after.id, *_columns(after.lines)),
         *(after.title, after.version, after.total.amount, after.total.currency),
         *(after.changed_at, before.version, len(after.lines)),
+        *(after.cost_centre, _chosen(after)),
     )
     return done != "INSERT 0 0"
 
@@ -119,10 +124,11 @@ async def save_statuses(tx: Tx, moves: Sequence[tuple[Claim, Claim]]) -> set[Cla
     rows = await tx.fetch(
         "UPDATE claim c SET status = n.status, revision = n.revision, version = n.version,"
         " content_hash = n.content_hash, findings = n.findings, changed_at = n.changed_at,"
-        " submitted_at = n.submitted_at"
+        " submitted_at = n.submitted_at, chosen_approvers = n.chosen_approvers"
         " FROM unnest($1::text[], $2::integer[], $3::text[], $4::integer[], $5::integer[],"
-        " $6::text[], $7::jsonb[], $8::timestamptz[], $9::timestamptz[]) AS n (id, before, status,"
-        " revision, version, content_hash, findings, changed_at, submitted_at)"
+        " $6::text[], $7::jsonb[], $8::timestamptz[], $9::timestamptz[], $10::jsonb[])"
+        " AS n (id, before, status, revision, version, content_hash, findings, changed_at,"
+        " submitted_at, chosen_approvers)"
         " WHERE c.id = n.id AND c.version = n.before RETURNING c.id",
         [claim.id for claim in claims],
         [before.version for before, _ in moves],
@@ -133,8 +139,13 @@ async def save_statuses(tx: Tx, moves: Sequence[tuple[Claim, Claim]]) -> set[Cla
         [_FINDINGS.dump_json(claim.findings).decode() for claim in claims],
         [claim.changed_at for claim in claims],
         [claim.submitted_at for claim in claims],
+        [_chosen(claim) for claim in claims],
     )
     return {ClaimId(row["id"]) for row in rows}
+
+
+def _chosen(claim: Claim) -> str:
+    return _CHOSEN.dump_json(claim.chosen).decode()
 
 
 def _columns(lines: Sequence[Line]) -> tuple[list[object], ...]:
@@ -165,7 +176,9 @@ def _claim(rows: Sequence[Record]) -> Claim:
         changed_at=first["changed_at"],
         submitted_at=first["submitted_at"],
         content_hash=first["content_hash"] and ContentHash(first["content_hash"]),
-        findings=_FINDINGS.validate_python(json.loads(first["findings"])),
+        findings=_FINDINGS.validate_json(first["findings"]),
+        cost_centre=first["cost_centre"],
+        chosen=_CHOSEN.validate_json(first["chosen_approvers"]),
     )
 
 

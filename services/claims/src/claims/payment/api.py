@@ -19,6 +19,7 @@ from claims.payment.domain import (
     AmountDiffers,
     Payment,
     PaymentClosed,
+    PaymentHalted,
     PaymentNotFound,
     PaymentStatus,
 )
@@ -39,6 +40,14 @@ REFUSALS: dict[type[Exception], Refusal] = {
         Text(
             "这笔款项已凭回单 {receipt} 打款；请勿重复打款，如确已重付请追回。",
             "This was paid against receipt {receipt}; do not pay again, recover a second payment.",
+        ),
+    ),
+    PaymentHalted: Refusal(
+        409,
+        "payment-stopped",
+        Text(
+            "批准已撤销（{reason}），这笔款项不得再付；如已付出，请向收款人追回。",
+            "The approval was taken back ({reason}): do not pay; if it was paid, recover it.",
         ),
     ),
     PaymentClosed: Refusal(
@@ -92,6 +101,7 @@ class PaymentOut(BaseModel):
     status: PaymentStatus
     receipt: str | None
     failure: str | None
+    stop_reason: str | None
     requested_at: datetime
     closed_at: datetime | None
     closed_by: str | None

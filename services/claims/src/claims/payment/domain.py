@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from events import ClaimId, EmployeeId, Money, PaymentId
-from events.claims import PaymentFailed, PaymentRequested, PaymentSettled
+from events.claims import PaymentFailed, PaymentRequested, PaymentSettled, PaymentStopped
 
 from claims.claim.domain import Claim
 from claims.policy.domain import said
@@ -19,6 +19,7 @@ class PaymentStatus(StrEnum):
     REQUESTED = "requested"
     SETTLED = "settled"
     FAILED = "failed"
+    STOPPED = "stopped"
 
 
 class PaymentNotFound(Exception):
@@ -42,6 +43,14 @@ class AlreadySettled(Exception):
         self.receipt = receipt
 
 
+class PaymentHalted(Exception):
+    """The approval behind the payment was taken back: it must not be made."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class PaymentClosed(Exception):
     """The payment is not in the state that this needs."""
 
@@ -53,7 +62,10 @@ class PaymentClosed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """One attempt to pay a claim. A failed attempt stays failed; a retry is a new one."""
+    """One attempt to pay a claim, counted over all its revisions.
+
+    A failed or stopped attempt stays so; a retry is a new one.
+    """
 
     id: PaymentId
     claim_id: ClaimId
@@ -65,6 +77,7 @@ class Payment:
     requested_at: datetime
     receipt: str | None = None
     failure: str | None = None
+    stop_reason: str | None = None
     closed_at: datetime | None = None
     closed_by: str | None = None
 
@@ -74,7 +87,7 @@ class Payment:
         """The money has been paid; None when this very receipt is known already.
 
         Raises:
-            AmountDiffers, AlreadySettled, PaymentClosed: nothing changes.
+            AmountDiffers, AlreadySettled, PaymentHalted, PaymentClosed: nothing changes.
         """
         if amount != self.amount:
             raise AmountDiffers(amount, self.amount)
@@ -82,6 +95,8 @@ class Payment:
             raise AlreadySettled(str(self.receipt))
         if self.status is PaymentStatus.SETTLED:
             return None
+        if self.status is PaymentStatus.STOPPED:
+            raise PaymentHalted(str(self.stop_reason))
         self._needs(PaymentStatus.REQUESTED)
         fact = PaymentSettled(
             claim_id=self.claim_id,
@@ -112,10 +127,28 @@ class Payment:
         )
         return after, fact
 
-    def retried(self, claim: Claim, now: datetime) -> tuple["Payment", PaymentRequested]:
+    def stopped(self, reason: str, by: str, now: datetime) -> tuple["Payment", PaymentStopped]:
+        """It must not be made any more; `by`: the system in which the approval was taken back."""
+        self._needs(PaymentStatus.REQUESTED)
+        fact = PaymentStopped(
+            claim_id=self.claim_id,
+            payment_id=self.id,
+            payee_id=self.payee_id,
+            amount=self.amount,
+            reason=reason,
+            stopped_at=now,
+        )
+        after = replace(
+            self, status=PaymentStatus.STOPPED, stop_reason=reason, closed_at=now, closed_by=by
+        )
+        return after, fact
+
+    def retried(
+        self, claim: Claim, now: datetime, *, attempt: int
+    ) -> tuple["Payment", PaymentRequested]:
         """A new attempt with an id of its own, since a bank refuses an id that it has failed."""
         self._needs(PaymentStatus.FAILED)
-        return request_payment(claim, now, attempt=self.attempt + 1)
+        return request_payment(claim, now, attempt=attempt)
 
     def _needs(self, status: PaymentStatus) -> None:
         if self.status is not status:

@@ -1,10 +1,13 @@
-"""From an approval to the money: asked for, settled, failed, asked for again."""
+"""From an approval to the money: asked for, settled, failed, asked for again, stopped."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
 
-from chassis import Tx
+from chassis import Received, Tx
 from events import ClaimId, Money, PaymentId
-from events.workflow import ApprovalDecided
+from events.workflow import ApprovalDecided, ApprovalRevoked
 
 from claims.claim import handlers as claim_handlers
 from claims.claim.domain import Move, Status
@@ -12,14 +15,44 @@ from claims.payment import store
 from claims.payment.domain import Payment, PaymentNotFound, PaymentStatus, request_payment
 
 
-async def on_approval_decided(tx: Tx, event: ApprovalDecided) -> None:
-    """Decide the claim; if that makes it payable, ask for its money in the same transaction."""
-    claim = await claim_handlers.decide_claim(tx, event)
-    if claim is None or claim.status is not Status.PAYING:
+async def on_approvals(tx: Tx, batch: Sequence[Received[Any]]) -> None:
+    """Decisions and what takes them back, in their order; decisions that come together at once."""
+    for kind, some in groupby(batch, key=lambda one: type(one.event)):
+        if kind is ApprovalDecided:
+            await _decide(tx, list(some))
+            continue
+        for one in some:
+            with tx.caused_by(one.origin):
+                await _revoke(tx, one.event)
+
+
+async def _decide(tx: Tx, decisions: Sequence[Received[ApprovalDecided]]) -> None:
+    """Decide the claims; for those that are payable now ask for the money at once."""
+    decided = await claim_handlers.decide_claims(tx, decisions)
+    payable = [(claim, origin) for claim, origin in decided if claim.status is Status.PAYING]
+    again = [claim.id for claim, _ in payable if claim.revision > 1]
+    attempts = await store.last_attempts(tx, again) if again else {}
+    made = [
+        (*request_payment(claim, tx.now, attempt=attempts.get(claim.id, 0) + 1), origin)
+        for claim, origin in payable
+    ]
+    if made:
+        await store.add_payments(tx, [payment for payment, _, _ in made])
+    for _, requested, origin in made:
+        tx.emit(requested, origin=origin)
+
+
+async def _revoke(tx: Tx, event: ApprovalRevoked) -> None:
+    """Take the claim's approval back, and stop its payment if the money has not left."""
+    await store.lock_payments(tx, ClaimId(event.document_id))
+    revoked = await claim_handlers.revoke_claim(tx, event)
+    if revoked is None:
         return
-    payment, requested = request_payment(claim, tx.now)
-    await store.add_payment(tx, payment, claim.total)
-    tx.emit(requested)
+    payment = await store.latest_payment(tx, revoked.claim_id)
+    if payment is not None and payment.status is PaymentStatus.REQUESTED:
+        stopped, fact = payment.stopped(event.reason, event.via, tx.now)
+        await store.save_payment(tx, stopped)
+        tx.emit(fact)
 
 
 async def payments(
@@ -68,8 +101,9 @@ async def retry_payment(tx: Tx, id_: PaymentId) -> Payment:
     """Ask for the money of a failed payment again, as a new attempt."""
     failed = await _payment(tx, id_)
     claim = await claim_handlers.move_claim(tx, failed.claim_id, Move.REQUEST_PAYMENT)
-    payment, requested = failed.retried(claim, tx.now)
-    await store.add_payment(tx, payment, claim.total)
+    last = (await store.last_attempts(tx, [claim.id]))[claim.id]
+    payment, requested = failed.retried(claim, tx.now, attempt=last + 1)
+    await store.add_payments(tx, [payment])
     tx.emit(requested)
     return payment
 

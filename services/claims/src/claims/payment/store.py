@@ -1,15 +1,17 @@
 """All SQL of payments."""
 
+from collections.abc import Sequence
+
 from asyncpg import Record
 from chassis import Tx
-from events import ClaimId, EmployeeId, Money, PaymentId
+from events import ClaimId, EmployeeId, PaymentId
 
 from claims.payment.domain import Payment, PaymentStatus
 from claims.policy.domain import exact
 
 _PAYMENT = """
 SELECT id, claim_id, revision, attempt, payee_id, amount, currency, status, receipt, failure,
-       requested_at, closed_at, closed_by
+       stop_reason, requested_at, closed_at, closed_by
   FROM payment
 """
 _PAGE = """
@@ -42,23 +44,50 @@ async def payments(
     return [_payment(row) for row in rows]
 
 
-async def add_payment(tx: Tx, payment: Payment, approved: Money) -> None:
-    """The database refuses a second live attempt, and more than was approved."""
+async def last_attempts(tx: Tx, claims: Sequence[ClaimId]) -> dict[ClaimId, int]:
+    """The number of the last attempt to pay each claim that there was one of."""
+    rows = await tx.fetch(
+        "SELECT claim_id, max(attempt) AS attempt FROM payment WHERE claim_id = ANY ($1)"
+        " GROUP BY claim_id",
+        claims,
+    )
+    return {ClaimId(row["claim_id"]): row["attempt"] for row in rows}
+
+
+async def lock_payments(tx: Tx, claim_id: ClaimId) -> None:
+    """Let no payment of the claim move until the end; taken before the claim, as a settle does."""
+    await tx.execute("SELECT FROM payment WHERE claim_id = $1 ORDER BY id FOR UPDATE", claim_id)
+
+
+async def add_payments(tx: Tx, payments: Sequence[Payment]) -> None:
+    """Add each for the amount that was approved.
+
+    The database refuses a second one of a claim that stands, and more than was approved.
+    """
     await tx.execute(
-        "INSERT INTO payment (id, claim_id, revision, attempt, payee_id, amount, currency,"
-        " approved_amount, status, requested_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-        *(payment.id, payment.claim_id, payment.revision, payment.attempt, payment.payee_id),
-        *(payment.amount.amount, payment.amount.currency, approved.amount),
-        *(payment.status, payment.requested_at),
+        "INSERT INTO payment (id, claim_id, revision, attempt, payee_id, amount, currency, status,"
+        " requested_at, approved_amount)"
+        " SELECT p.*, c.total FROM unnest($1::text[], $2::text[], $3::integer[], $4::integer[],"
+        " $5::text[], $6::numeric[], $7::text[], $8::text[], $9::timestamptz[]) AS p (id, claim_id,"
+        " revision, attempt, payee_id, amount, currency, status, requested_at)"
+        " JOIN claim c ON c.id = p.claim_id",
+        [payment.id for payment in payments],
+        [payment.claim_id for payment in payments],
+        [payment.revision for payment in payments],
+        [payment.attempt for payment in payments],
+        [payment.payee_id for payment in payments],
+        [payment.amount.amount for payment in payments],
+        [payment.amount.currency for payment in payments],
+        [payment.status for payment in payments],
+        [payment.requested_at for payment in payments],
     )
 
 
 async def save_payment(tx: Tx, payment: Payment) -> None:
     await tx.execute(
-        "UPDATE payment SET status = $2, receipt = $3, failure = $4, closed_at = $5, closed_by = $6"
-        " WHERE id = $1",
-        *(payment.id, payment.status, payment.receipt, payment.failure),
+        "UPDATE payment SET status = $2, receipt = $3, failure = $4, stop_reason = $5,"
+        " closed_at = $6, closed_by = $7 WHERE id = $1",
+        *(payment.id, payment.status, payment.receipt, payment.failure, payment.stop_reason),
         *(payment.closed_at, payment.closed_by),
     )
 
@@ -75,6 +104,7 @@ def _payment(row: Record) -> Payment:
         requested_at=row["requested_at"],
         receipt=row["receipt"],
         failure=row["failure"],
+        stop_reason=row["stop_reason"],
         closed_at=row["closed_at"],
         closed_by=row["closed_by"],
     )

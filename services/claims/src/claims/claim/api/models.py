@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 
 from chassis.problem import FieldRefusal, Text
 from events import ClaimId, ContentHash, EmployeeId, Money
+from events.claims import ChosenApprovers
 from fastapi import Path
 from pydantic import (
     AfterValidator,
@@ -27,6 +28,7 @@ from claims.claim.domain import (
     Claim,
     ClaimNotFound,
     CurrenciesMixed,
+    Draft,
     Move,
     Status,
     Summary,
@@ -43,6 +45,7 @@ from claims.policy.domain import (
     line_amount,
 )
 
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"  # of a step or a person
 _DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
 _NOT_A_DECIMAL = Text(
     '金额须为十进制数字字符串，如 "12.50"，不能是 JSON 数字。',
@@ -120,6 +123,7 @@ def _up_to(max_length: int) -> StringConstraints:
 
 Title = Annotated[str, _up_to(MAX_TITLE), BeforeValidator(_printable)]
 City = Annotated[str, _up_to(60), BeforeValidator(_printable)]
+CostCentre = Annotated[str, _up_to(64), BeforeValidator(_printable)]
 ShortWords = Annotated[str, _up_to(200), BeforeValidator(_printable)]
 
 
@@ -175,13 +179,36 @@ class LineIn(BaseModel):
         )
 
 
+class ChosenIn(BaseModel):
+    """Whom the employee chooses for a step of the approval that lets them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    step: str = Field(pattern=_NAME)
+    approvers: tuple[Annotated[EmployeeId, Field(pattern=_NAME)], ...] = Field(
+        min_length=1, max_length=50
+    )
+
+    @property
+    def chosen(self) -> ChosenApprovers:
+        return ChosenApprovers(step=self.step, approvers=self.approvers)
+
+
+_Chosen = Annotated[list[ChosenIn], Field(max_length=20)]
+
+
 class DraftIn(BaseModel):
-    """A whole draft: its lines are numbered in the order in which they are sent."""
+    """A whole draft: its lines are numbered in the order in which they are sent.
+
+    `cost_centre`: what bears the cost; null: the employee's department.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     title: Title
     lines: list[LineIn] = Field(min_length=1, max_length=MAX_LINES)
+    cost_centre: CostCentre | None = None
+    chosen_approvers: _Chosen = []
 
     @field_validator("lines")
     @classmethod
@@ -193,8 +220,13 @@ class DraftIn(BaseModel):
         return lines
 
     @property
-    def content(self) -> tuple[str, tuple[Line, ...]]:
-        return self.title, tuple(line.line(n) for n, line in enumerate(self.lines, start=1))
+    def draft(self) -> Draft:
+        return Draft(
+            title=self.title,
+            lines=tuple(line.line(n) for n, line in enumerate(self.lines, start=1)),
+            cost_centre=self.cost_centre,
+            chosen=tuple(one.chosen for one in self.chosen_approvers),
+        )
 
 
 class EditIn(DraftIn):
@@ -204,11 +236,20 @@ class EditIn(DraftIn):
 
 
 class SubmitIn(BaseModel):
-    """`version`: the one the employee has seen, so that nothing else is handed in."""
+    """`version`: the one the employee has seen, so that nothing else is handed in.
+
+    `chosen_approvers`: in place of those that the draft names.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     version: int | None = Field(None, ge=1)
+    chosen_approvers: _Chosen | None = None
+
+    @property
+    def chosen(self) -> tuple[ChosenApprovers, ...] | None:
+        asked = self.chosen_approvers
+        return None if asked is None else tuple(one.chosen for one in asked)
 
 
 class LineOut(BaseModel):
@@ -232,6 +273,8 @@ class ClaimOut(BaseModel):
     version: int
     total: Money
     lines: list[LineOut]
+    cost_centre: str | None
+    chosen_approvers: list[ChosenApprovers]
     content_hash: ContentHash | None
     moves: list[Move]
     created_at: datetime
@@ -268,6 +311,8 @@ def shown(claim: Claim, findings: tuple[Finding, ...]) -> dict[str, Any]:
             )
             for line in claim.lines
         ],
+        "cost_centre": claim.cost_centre,
+        "chosen_approvers": list(claim.chosen),
         "content_hash": claim.content_hash,
         "moves": claim.owners_moves,
         "created_at": claim.created_at,

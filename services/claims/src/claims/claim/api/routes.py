@@ -74,7 +74,7 @@ def all_readers(me: Principal) -> EmployeeId | None:
 async def draft_claim(sent: DraftIn, me: Me, database: Db) -> ClaimOut:
     """Keep a draft, answered with what policy would say to it."""
     async with database.transaction() as tx:
-        claim = await handlers.draft_claim(tx, EmployeeId(me.subject), sent.content)
+        claim = await handlers.draft_claim(tx, EmployeeId(me.subject), sent.draft)
         return _out(claim, await handlers.findings_of(tx, claim))
 
 
@@ -83,7 +83,7 @@ async def edit_claim(claim_id: ClaimIdInPath, sent: EditIn, me: Me, database: Db
     """Replace the whole draft."""
     owner = EmployeeId(me.subject)
     async with database.transaction() as tx:
-        claim = await handlers.edit_claim(tx, owner, claim_id, sent.version, sent.content)
+        claim = await handlers.edit_claim(tx, owner, claim_id, sent.version, sent.draft)
         return _out(claim, await handlers.findings_of(tx, claim))
 
 
@@ -108,7 +108,8 @@ async def submit_claim(
     claim_id: ClaimIdInPath, me: Me, once: OncePerKey, sent: SubmitIn | None = None
 ) -> Response:
     """Hand it in, once per Idempotency-Key."""
-    ask = HandIn(EmployeeId(me.subject), claim_id, sent.version if sent else None)
+    asked = sent or SubmitIn()
+    ask = HandIn(EmployeeId(me.subject), claim_id, asked.version, asked.chosen)
     try:
         return await together(once, _submits, ask, status=202)
     except PolicyBroken as broken:
