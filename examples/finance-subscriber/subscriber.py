@@ -1,6 +1,7 @@
 """A finance system that subscribes to Tonglu: books each PaymentRequested and settles it.
 
-It imports nothing of Tonglu: one topic, one event type, one HTTP call, as in
+A PaymentStopped is obeyed: what is not paid yet never is, and what was booked is reported.
+It imports nothing of Tonglu: one topic, two event types, one HTTP call, as in
 docs/contracts/topics/claims.claim.v1.md. Needs aiokafka and httpx.
 """
 
@@ -14,13 +15,17 @@ from aiokafka import AIOKafkaConsumer
 
 ISSUER, CLAIMS = os.environ["OIDC_ISSUER"], os.environ["CLAIMS_URL"]
 CLIENT = (os.environ["CLIENT_ID"], os.environ["CLIENT_SECRET"])
-# Final answers: this payment has failed, or another receipt has settled it.
-CLOSED = {"urn:tonglu:problem:payment-closed", "urn:tonglu:problem:already-settled"}
+# Final answers: it has failed, another receipt has settled it, its approval was taken back.
+CLOSED = {
+    f"urn:tonglu:problem:{name}"
+    for name in ("payment-closed", "already-settled", "payment-stopped")
+}
 ledger = sqlite3.connect(os.environ.get("LEDGER", "ledger.sqlite"))
 ledger.execute(
     "CREATE TABLE IF NOT EXISTS entry (payment_id TEXT PRIMARY KEY, payee TEXT, amount TEXT,"
     " currency TEXT, receipt TEXT, settled INTEGER DEFAULT 0)"
 )
+ledger.execute("CREATE TABLE IF NOT EXISTS stopped (payment_id TEXT PRIMARY KEY)")
 
 
 def book(payment: dict) -> str:
@@ -55,8 +60,20 @@ async def settle(http: httpx.AsyncClient, payment: dict, receipt: str) -> None:
     print(f"settled {payment['payment_id']} {payment['amount']} {receipt}", flush=True)
 
 
+def stop(payment: dict) -> None:
+    """Never pay it, even if its request comes again; say so if it stands in the books."""
+    known = (payment["payment_id"],)
+    with ledger:
+        ledger.execute("INSERT OR IGNORE INTO stopped VALUES (?)", known)
+    for (receipt,) in ledger.execute("SELECT receipt FROM entry WHERE payment_id = ?", known):
+        print(f"stopped {known[0]} {receipt}: reverse the entry: {payment['reason']}", flush=True)
+
+
 async def pay(http: httpx.AsyncClient, payment: dict) -> None:
     """Book, then settle until Tonglu has answered: this event must not be left behind."""
+    known = (payment["payment_id"],)
+    if ledger.execute("SELECT 1 FROM stopped WHERE payment_id = ?", known).fetchone():
+        return
     receipt = book(payment)
     while True:
         try:
@@ -78,6 +95,8 @@ async def main() -> None:
         async for record in consumer:
             if ("ce_type", b"payment.requested.v1") in record.headers:
                 await pay(http, json.loads(record.value))
+            elif ("ce_type", b"payment.stopped.v1") in record.headers:
+                stop(json.loads(record.value))
             await consumer.commit()
 
 
