@@ -15,10 +15,10 @@ from chassis import kafka
 from chassis.db import Database
 from chassis.settings import ServiceSettings
 from chassis.testing import Issuer
-from drafts import CONNECTIONS, EMPLOYEE, Pgbench, drafts, load, sample, submits
+from drafts import EMPLOYEE, Pgbench, drafts, load, sample, submits
 from events.claims import CLAIM, PaymentRequested
 from harness import ROUNDS, Figure, interleave
-from load import ask_all, connect, request
+from load import RefusedError, connect, request
 from local_stack.process import Running
 from processes import cpu_seconds, issuer, migrations, service
 from servers import FOLDER, Servers
@@ -124,23 +124,33 @@ class _Road:
         return time.monotonic_ns()
 
     async def _approve(self, count: int) -> None:
-        """Look into the inbox and approve what is there, until as many are approved."""
+        """Look into the inbox and approve all that is there in one call, until enough are."""
         token = self._tokens.token(MANAGER, "approver", exp=4_000_000_000)
         inbox, done = await connect(self._workflow_port), 0
         while done < count:
             page = await inbox.ask(request("GET", "/api/tasks?limit=200", token))
-            todo = [_approval(task, token) for task in json.loads(page)["items"]]
-            await ask_all(self._workflow_port, min(CONNECTIONS, len(todo)), todo)
-            done += len(todo)
-            if not todo:
+            tasks = json.loads(page)["items"]
+            if not tasks:
                 await asyncio.sleep(_LOOK_SECONDS)
+                continue
+            said = json.loads(await inbox.ask(_approval(tasks, token)))["items"]
+            if refused := [one for one in said if one["task"] is None]:
+                raise RefusedError(str(refused[0]))
+            done += len(tasks)
         inbox.close()
 
 
-def _approval(task: dict[str, str], token: str) -> bytes:
-    said = {"decision": "approve", "content_hash": task["content_hash"]}
-    path = f"/api/tasks/{task['task_id']}/decide"
-    return request("POST", path, token, json.dumps(said).encode(), key=task["task_id"])
+def _approval(tasks: list[dict[str, str]], token: str) -> bytes:
+    items = [
+        {
+            "task_id": task["task_id"],
+            "decision": "approve",
+            "content_hash": task["content_hash"],
+        }
+        for task in tasks
+    ]
+    body = json.dumps({"items": items}).encode()
+    return request("POST", "/api/tasks/decide", token, body, key=str(uuid4()))
 
 
 @asynccontextmanager

@@ -75,9 +75,11 @@ async def pay(http: httpx.AsyncClient, payment: dict) -> None:
     if ledger.execute("SELECT 1 FROM stopped WHERE payment_id = ?", known).fetchone():
         return
     receipt = book(payment)
-    while True:
+    is_answered = False
+    while not is_answered:
         try:
-            return await settle(http, payment, receipt)
+            await settle(http, payment, receipt)
+            is_answered = True
         except httpx.HTTPError as error:
             print(f"{payment['payment_id']}: {error}; again soon", flush=True)
             await asyncio.sleep(1)
