@@ -219,10 +219,11 @@ async def _decide(site: Site, people: Company, road: Road, way: Way) -> None:
     password = people.secrets.password
     manager = OAPerson(site.address("FLOWABLE_URL"), MANAGER, password)
     await manager.decide(road.claim_id, "approve", "同意，行程属实")
+    finance = OAPerson(site.address("FLOWABLE_URL"), FINANCE, password)
     if way.mirrored:
+        await finance.sees(road.claim_id)
         await _decide_here(site, FINANCE, password, road.claim_id)
     else:
-        finance = OAPerson(site.address("FLOWABLE_URL"), FINANCE, password)
         await finance.decide(road.claim_id, "approve", "票据齐全，同意付款")
 
 

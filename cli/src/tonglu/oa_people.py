@@ -20,11 +20,8 @@ class OAPerson:
         Raises:
             TimeoutError: it did not come within a minute.
         """
-        async with httpx.AsyncClient(
-            base_url=f"{self.base_url}/process-api", auth=(self.user, self.password), timeout=30
-        ) as http:
-            async with asyncio.timeout(60):
-                task = await self._my_task(http, business_key)
+        async with self._signed_in() as http:
+            task = await self._my_task(http, business_key)
             answer = await http.post(
                 f"/runtime/tasks/{task}",
                 json={
@@ -38,7 +35,25 @@ class OAPerson:
             )
             answer.raise_for_status()
 
+    async def sees(self, business_key: str) -> None:
+        """Wait until the task of this document is mine, and leave it.
+
+        Raises:
+            TimeoutError: it did not come within a minute.
+        """
+        async with self._signed_in() as http:
+            await self._my_task(http, business_key)
+
+    def _signed_in(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            base_url=f"{self.base_url}/process-api", auth=(self.user, self.password), timeout=30
+        )
+
     async def _my_task(self, http: httpx.AsyncClient, business_key: str) -> str:
+        async with asyncio.timeout(60):
+            return await self._search(http, business_key)
+
+    async def _search(self, http: httpx.AsyncClient, business_key: str) -> str:
         while True:
             found = await http.get(
                 "/runtime/tasks",
