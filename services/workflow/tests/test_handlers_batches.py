@@ -204,6 +204,19 @@ async def test_leaver_in_a_step_of_several_is_replaced_in_that_seat_alone(
     assert sorted(asked(await latest(database))) == ["chen", "zhao"]
 
 
+async def test_task_that_reaches_a_leaver_as_the_news_comes_is_found_by_the_sweep(
+    database, do, hire, submitted, employee
+) -> None:
+    await submitted()
+    async with database.transaction() as tx:
+        await handlers.decide_task(tx, TaskId("c-1.1.1.1"), by("wang"))
+        assert await hire(employee("zhao", "chen", status=EmploymentStatus.LEFT)) == ()
+    assert asked(await latest(database)) == ["zhao"]
+    closed, moved = await do(handlers.reroute_leavers)
+    assert (closed.closing, moved.assignee_id) == (Closing.REROUTED, "chen")
+    assert await do(handlers.reroute_leavers) == ()
+
+
 LATE = {"hours": 8, "remind": [4], "escalate": 12, "decide": {"after": 20, "decision": "return"}}
 
 

@@ -1,4 +1,4 @@
-"""What time brings, by the database's clock: deadlines of tasks, and windows of stand-ins.
+"""What time brings, by the database's clock: deadlines of tasks, windows of stand-ins, leavers.
 
 Each is acted on in one transaction with the row that planned it: once, whichever process comes
 first and wherever one dies. Nothing is called outside.
@@ -32,16 +32,18 @@ async def deliver(
     *,
     poll: float = 1.0,
     put_off: timedelta = timedelta(minutes=1),
+    sweep: float = 60.0,
 ) -> None:
     """Run until draining; what has begun is finished.
 
     `poll`: seconds between looks when nothing is due. `put_off`: for what fails, so that one row
-    does not stop the others.
+    does not stop the others. `sweep`: seconds between looks for tasks of people who have left.
     """
     async with asyncio.TaskGroup() as lanes:
         lanes.create_task(_lane(lambda: _move(database, put_off), draining, poll))
         lanes.create_task(_lane(lambda: _act(database, put_off), draining, poll))
         lanes.create_task(_lane(lambda: _forget(database), draining, poll))
+        lanes.create_task(_lane(lambda: _sweep(database), draining, sweep))
 
 
 async def _lane(act: Callable[[], Awaitable[bool]], draining: asyncio.Event, poll: float) -> None:
@@ -106,3 +108,10 @@ async def _forget(database: Database) -> bool:
     """Drop deadlines of tasks that ended before them; whether there were any."""
     async with database.transaction() as tx:
         return await store.forget_dues(tx) > 0
+
+
+async def _sweep(database: Database) -> bool:
+    """What reached a leaver while the news of their leaving was on its way; False: that is all."""
+    async with database.transaction() as tx:
+        await handlers.reroute_leavers(tx)
+    return False

@@ -21,18 +21,17 @@ from workflow.approval.domain.refusals import (
     TaskDecided,
     UrgedAlready,
 )
-from workflow.approval.domain.request import document_of, requested, returned_from, started
+from workflow.approval.domain.request import document_of, requested, started
 from workflow.approval.domain.task import (
     TONGLU,
     Due,
     Part,
-    Question,
     Task,
     TaskStatus,
     Verdict,
     Waiting,
 )
-from workflow.approval.domain.turns import Moment, above
+from workflow.approval.domain.turns import Moment
 from workflow.approval.domain.verbs import (
     Act,
     added_after,
@@ -64,7 +63,6 @@ __all__ = [
     "NotYoursToUrge",
     "OpinionMissing",
     "Part",
-    "Question",
     "Status",
     "StepNotDone",
     "TargetAsked",
@@ -76,7 +74,6 @@ __all__ = [
     "UrgedAlready",
     "Verdict",
     "Waiting",
-    "above",
     "acted_on",
     "added_after",
     "added_before",
@@ -90,7 +87,6 @@ __all__ = [
     "removed",
     "requested",
     "rerouted",
-    "returned_from",
     "returned_to_step",
     "started",
     "stood_in",

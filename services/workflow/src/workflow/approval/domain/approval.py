@@ -122,7 +122,10 @@ class Approval:
         return people | {self.back.person} if self.back else people
 
     def asked(self, step: int, moment: Moment, back: Back | None = None) -> "Approval":
-        """It is the turn of whom the route names for this step; in `back.seat`, of that person."""
+        """It is the turn of whom the route names for this step; in `back.seat`, of that person.
+
+        A sequence begins anew with its first.
+        """
         planned = self.planned(step)
         round_ = max((task.round for task in self.tasks if task.step == step), default=0) + 1
         found = planned.found[:1] if planned.completion is Completion.SEQUENCE else planned.found

@@ -10,7 +10,12 @@ from workflow.approval.handlers.people import (
     decide_tasks,
     look_at_task,
 )
-from workflow.approval.handlers.time import on_employees, overdue, reassign_for_window
+from workflow.approval.handlers.time import (
+    on_employees,
+    overdue,
+    reassign_for_window,
+    reroute_leavers,
+)
 
 __all__ = [
     "Look",
@@ -26,4 +31,5 @@ __all__ = [
     "on_oa_drift",
     "overdue",
     "reassign_for_window",
+    "reroute_leavers",
 ]

@@ -55,18 +55,28 @@ async def on_employees(tx: Tx, batch: Sequence[Received[EmployeeUpdated]]) -> No
     left = {
         one.event.employee_id for one in batch if one.event.status is not EmploymentStatus.ACTIVE
     }
-    found = await store.approvals_asking(tx, left) if left else {}
-    found |= await store.approvals_stranded(tx)
-    if not found:
-        return
-    leavers = left | {
+    causes = {one.event.employee_id: one.origin for one in batch}
+    await _reroute(tx, left, causes, batch[-1].origin)
+
+
+async def reroute_leavers(tx: Tx) -> None:
+    """The same for a task that came to a leaver just as the news of their leaving came."""
+    people = await store.assignees(tx)
+    directory = await directory_handlers.directory_around(tx, people)
+    await _reroute(tx, {one for one in people if not directory.is_here(one)}, {}, tx.origin)
+
+
+async def _reroute(
+    tx: Tx, left: Collection[EmployeeId], causes: Mapping[EmployeeId, Origin], last: Origin
+) -> None:
+    found = await store.approvals_asking(tx, left, or_stranded=True)
+    stranded = {
         task.assignee_id for one in found.values() for task in one.open_tasks if task.is_stranded
     }
-    causes = {one.event.employee_id: one.origin for one in batch}
     for kind in {one.kind for one in found.values()}:
         approvals = [one for one in found.values() if one.kind is kind]
-        moment = await moment_for(tx, approvals, leavers)
-        await keep(tx, [_rerouted(one, moment, causes, batch[-1].origin) for one in approvals])
+        moment = await moment_for(tx, approvals, {*left, *stranded})
+        await keep(tx, [_rerouted(one, moment, causes, last) for one in approvals])
 
 
 def _rerouted(

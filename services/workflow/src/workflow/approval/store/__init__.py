@@ -5,7 +5,7 @@ from workflow.approval.store.loading import (
     approvals_asking,
     approvals_for_change,
     approvals_of_tasks,
-    approvals_stranded,
+    assignees,
     latest_for_change,
 )
 from workflow.approval.store.reading import (
@@ -34,7 +34,7 @@ __all__ = [
     "approvals_asking",
     "approvals_for_change",
     "approvals_of_tasks",
-    "approvals_stranded",
+    "assignees",
     "forget_dues",
     "in_trouble",
     "inbox",

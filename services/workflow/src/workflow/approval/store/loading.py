@@ -43,19 +43,21 @@ async def approvals_of_tasks(tx: Tx, ids: Collection[TaskId]) -> dict[Place, App
     return await with_tasks(tx, rows)
 
 
-async def approvals_asking(tx: Tx, people: Collection[EmployeeId]) -> dict[Place, Approval]:
-    """Where these people are asked in Tonglu now, locked in one order."""
+async def approvals_asking(
+    tx: Tx, people: Collection[EmployeeId], *, or_stranded: bool = False
+) -> dict[Place, Approval]:
+    """Where these people are asked in Tonglu now; or, if asked for, what no one could take."""
     places = await tx.fetch(
-        "SELECT DISTINCT document_id, revision FROM task"
-        " WHERE status = 'open' AND native AND assignee_id = ANY($1::text[])",
-        list(people),
+        "SELECT document_id, revision FROM task"
+        " WHERE status = 'open' AND native AND assignee_id = ANY($1::text[])"
+        " UNION SELECT document_id, revision FROM task"
+        " WHERE $2 AND status = 'open' AND is_stranded",
+        *(list(people), or_stranded),
     )
     return await approvals_for_change(tx, [(one[0], one[1]) for one in places])
 
 
-async def approvals_stranded(tx: Tx) -> dict[Place, Approval]:
-    """Where a leaver is still asked, since no one could take it, locked in one order."""
-    places = await tx.fetch(
-        "SELECT DISTINCT document_id, revision FROM task WHERE status = 'open' AND is_stranded"
-    )
-    return await approvals_for_change(tx, [(one[0], one[1]) for one in places])
+async def assignees(tx: Tx) -> set[EmployeeId]:
+    """Everyone who is asked in Tonglu now."""
+    rows = await tx.fetch("SELECT DISTINCT assignee_id FROM task WHERE status = 'open' AND native")
+    return {EmployeeId(row["assignee_id"]) for row in rows}
