@@ -86,6 +86,27 @@ async def load(port: int, requests: list[str]) -> dict[str, Any]:
     return answer
 
 
+async def pgbench(dsn: str, script: str, each: int) -> float:
+    """Run the script so many times in each of the clients; transactions a second.
+
+    `:client_id` and `:n`, which counts from 1 where the script does so, name a client's own rows.
+    """
+    file = FOLDER / "pgbench.sql"
+    file.write_text(script)
+    program = await asyncio.create_subprocess_exec(
+        *(PROGRAMS / "pgbench", "--no-vacuum", "--protocol=prepared", "--define=n=0"),
+        *(f"--client={CONNECTIONS}", f"--transactions={each}", f"--file={file}", dsn),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "LC_ALL": "C"},
+    )
+    said, trouble = await program.communicate()
+    found = re.search(rb"^tps = ([0-9.]+)", said, re.MULTILINE)
+    if program.returncode or found is None:
+        raise RuntimeError(trouble.decode()[-2000:])
+    return float(found[1])
+
+
 class Pgbench:
     """Eight clients of PostgreSQL that write what the service writes, and do nothing else."""
 
@@ -102,21 +123,9 @@ class Pgbench:
         batch = f"bench-{self._batch}"
         places = [(client, n) for client in range(CONNECTIONS) for n in range(1, each + 1)]
         await draft(self._database, [f"{batch}-{client}-{n}" for client, n in places])
-        script = FOLDER / "submit.sql"
-        script.write_text(_script(self._sample, batch))
-        program = await asyncio.create_subprocess_exec(
-            *(PROGRAMS / "pgbench", "--no-vacuum", "--protocol=prepared", "--define=n=0"),
-            *(f"--client={CONNECTIONS}", f"--transactions={each}", f"--file={script}", self._dsn),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "LC_ALL": "C"},
-        )
-        said, trouble = await program.communicate()
-        found = re.search(rb"^tps = ([0-9.]+)", said, re.MULTILINE)
-        if program.returncode or found is None:
-            raise RuntimeError(trouble.decode()[-2000:])
+        rate = await pgbench(self._dsn, _script(self._sample, batch), each)
         await self._check(batch, each * CONNECTIONS)
-        return float(found[1])
+        return rate
 
     async def _check(self, batch: str, count: int) -> None:
         done = await self._database.pool.fetchval(

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -18,8 +19,8 @@ from chassis import kafka, lane
 from chassis.consumer import Consumer
 from chassis.db import Database, Tx
 from chassis.settings import ServiceSettings
-from chassis.subscriptions import Received, on_batch
-from events import DocumentId
+from chassis.subscriptions import Handler, Received, on_batch
+from events import DocumentId, Event
 from events.claims import (
     CLAIM,
     ClaimApproved,
@@ -34,17 +35,18 @@ from servers import Servers
 
 EVENTS = 30_000
 KEYS = 3_000
+_KINDS = (ClaimSubmitted, ClaimApproved, PaymentRequested, PaymentSettled)
 _EFFECT = """
 INSERT INTO effect (event_id, claim_id, type)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[])
 """
-_TABLE = "CREATE TABLE effect (event_id uuid PRIMARY KEY, claim_id text, type text)"
+TABLE = "CREATE TABLE effect (event_id uuid PRIMARY KEY, claim_id text, type text)"
 _EMPTY = "TRUNCATE inbox, inbox_position, effect, outbox, outbox_head"
 
 
 async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
     dsn, database = await at.database("bench_inbox")
-    await database.pool.execute(_TABLE)
+    await database.pool.execute(TABLE)
     await raw.produce(at.bootstrap, CLAIM.name, list(lives(EVENTS, KEYS)))
     settings = ServiceSettings(
         postgres_dsn=dsn, kafka_bootstrap_servers=at.bootstrap, oidc_issuer="http://nobody"
@@ -58,7 +60,7 @@ async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
 
     async def chassis() -> float:
         await _empty(database)
-        rate = await _chassis(database, settings)
+        rate = await consume(database, settings, _KINDS, record, EVENTS)
         await _check(database)
         return rate
 
@@ -86,35 +88,40 @@ async def _check(database: Database) -> None:
             raise RuntimeError(f"{table} holds {rows} rows, not {EVENTS}")
 
 
-async def _chassis(database: Database, settings: ServiceSettings) -> float:
-    """The loop as a service runs it, from the assignment until it has left the group."""
-    left, done = EVENTS, asyncio.Event()
-
-    async def handle(
-        tx: Tx,
-        batch: Sequence[
-            Received[ClaimSubmitted | ClaimApproved | PaymentRequested | PaymentSettled]
-        ],
-    ) -> None:
-        nonlocal left
-        await tx.execute(
-            _EFFECT,
-            [one.envelope.id for one in batch],
-            [one.event.claim_id for one in batch],
-            [one.event.TYPE for one in batch],
+async def record(tx: Tx, batch: Sequence[Received[Any]]) -> None:
+    """The least that a handler does: one effect row and one fact for each event."""
+    await tx.execute(
+        _EFFECT,
+        [one.envelope.id for one in batch],
+        [one.event.claim_id for one in batch],
+        [one.event.TYPE for one in batch],
+    )
+    for one in batch:
+        fact = ApprovalCancelled(
+            document_id=DocumentId(one.event.claim_id), revision=1, cancelled_at=tx.now
         )
-        for one in batch:
-            fact = ApprovalCancelled(
-                document_id=DocumentId(one.event.claim_id), revision=1, cancelled_at=tx.now
-            )
-            tx.emit(fact, origin=one.origin)
+        tx.emit(fact, origin=one.origin)
+
+
+async def consume(
+    database: Database,
+    settings: ServiceSettings,
+    events: tuple[type[Event], ...],
+    handler: Handler,
+    count: int,
+) -> float:
+    """The loop as a service runs it, from the assignment until it has left the group; events/s."""
+    left, done = count, asyncio.Event()
+
+    async def handle(tx: Tx, batch: Sequence[Received[Any]]) -> None:
+        nonlocal left
+        await handler(tx, batch)
         left -= len(batch)
         if left == 0:
             done.set()
 
-    kinds = (ClaimSubmitted, ClaimApproved, PaymentRequested, PaymentSettled)
     consumer = Consumer(
-        database, settings, group=f"bench-{uuid4()}", subscriptions=[on_batch(kinds, handle)]
+        database, settings, group=f"bench-{uuid4()}", subscriptions=[on_batch(events, handle)]
     )
     running = asyncio.create_task(consumer.run())
     while not consumer.joined:
@@ -124,7 +131,7 @@ async def _chassis(database: Database, settings: ServiceSettings) -> float:
     await consumer.drain()
     seconds = time.perf_counter() - began
     await running
-    return EVENTS / seconds
+    return count / seconds
 
 
 async def _bare(dsn: str, settings: ServiceSettings) -> float:

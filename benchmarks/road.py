@@ -11,11 +11,12 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer
+from approvals import DEFINITION, MANAGER, staff
 from chassis import kafka
 from chassis.db import Database
 from chassis.settings import ServiceSettings
 from chassis.testing import Issuer
-from drafts import EMPLOYEE, Pgbench, drafts, load, sample, submits
+from drafts import Pgbench, drafts, load, sample, submits
 from events.claims import CLAIM, PaymentRequested
 from harness import ROUNDS, Figure, interleave
 from load import RefusedError, connect, request
@@ -24,32 +25,17 @@ from processes import cpu_seconds, issuer, migrations, service
 from servers import FOLDER, Servers
 
 CLAIMS = 300
-MANAGER = "M1"
 _LOOK_SECONDS = 0.02
-_DEFINITION = """
-id: bench
-version: 1
-name: {zh: 压测, en: Benchmark}
-kind: claim
-mode: native
-steps:
-  - name: 直属上级
-    approver: {rule: line_manager}
-"""
-_PEOPLE = """
-INSERT INTO employee (employee_id, department_id, manager_id, roles, is_active)
-VALUES ($1, 'D1', $2, '{}', true), ($2, 'D1', NULL, '{admin}', true)
-"""
 
 
 async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
     dsn, database = await at.database("bench_road", migrations("claims"))
     workflow_dsn, workflow = await at.database("bench_workflow", migrations("workflow"))
     other_dsn, other = await at.database("bench_road_pgbench", migrations("claims"))
-    await workflow.pool.execute(_PEOPLE, EMPLOYEE, MANAGER)
+    await staff(workflow)
     definitions = FOLDER / "definitions"
     definitions.mkdir(exist_ok=True)
-    (definitions / "bench.yaml").write_text(_DEFINITION)
+    (definitions / "bench.yaml").write_text(DEFINITION)
     async with (
         issuer() as tokens,
         service(at, "claims", dsn, tokens.url) as (claims, claims_port),
