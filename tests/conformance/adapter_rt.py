@@ -1,7 +1,7 @@
 """Request Tracker 5 under the HTTP profile that we ship for it.
 
-RT_URL names a server that runs elsewhere, with `rt/expenses.initialdata` loaded, and RT_CALLBACK
-the file there (reachable from here) from which it reads where its callbacks go.
+OA_RT_URL names a server that runs elsewhere, with `rt/expenses.initialdata` loaded, and
+OA_RT_CALLBACK the file (reachable from here) in which it looks where its callbacks go.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _WORDS = {"approve": "resolved", "reject": "rejected"}
 
 
 def missing() -> str | None:
-    return None if os.environ.get("RT_URL") else rt.missing()
+    return None if os.environ.get("OA_RT_URL") else rt.missing()
 
 
 @contextlib.asynccontextmanager
@@ -49,9 +49,9 @@ async def opened() -> AsyncIterator["RequestTracker"]:
 
 @contextlib.asynccontextmanager
 async def _server() -> AsyncIterator[tuple[str, Path]]:
-    elsewhere = os.environ.get("RT_URL")
+    elsewhere = os.environ.get("OA_RT_URL")
     if elsewhere:
-        yield elsewhere, Path(os.environ["RT_CALLBACK"])
+        yield elsewhere, Path(os.environ["OA_RT_CALLBACK"])
         return
     stack = own_stack("request-tracker")
     folder, port = stack.folder / "rt", stack.port("rt")
@@ -77,7 +77,7 @@ class RequestTracker:
     profile: Profile
     port: ApprovalPort
     name: str = "rt"
-    template: str = "Expenses"
+    template: str = "claim"
     newer_version: tuple[bytes, bytes] = (b'"5.0.', b'"9.9.')
     odd_status: tuple[bytes, bytes] = (b'"Status" : "open"', b'"Status" : "odd!"')
 
@@ -114,7 +114,7 @@ class RequestTracker:
 
     @contextlib.asynccontextmanager
     async def change_form(self, template: str) -> AsyncIterator[None]:
-        queue = await self._call("oa-admin", "GET", f"/queue/{template}")
+        queue = await self._call("oa-admin", "GET", f"/queue/{self.profile.templates[template]}")
         field = next(one for one in queue["TicketCustomFields"] if one["name"] == "Currency")
         path = f"/customfield/{field['id']}"
         await self._call("oa-admin", "PUT", path, json={"Name": "Money"})

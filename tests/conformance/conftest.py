@@ -17,8 +17,7 @@ from kit import Absent, Rig  # noqa: E402 -- after the path is known
 
 pytest_plugins = ["local_stack.testing"]
 
-_MARKS = {"passed": "✓", "failed": "✗ failed", "skipped": "—"}
-_SAYS = "says"
+_MARKS = {"passed": "✓", "skipped": "—", "error": "✗ failed", "failed": "✗ failed"}
 
 
 def _plug_ins() -> dict[str, ModuleType]:
@@ -78,30 +77,25 @@ def pytest_pyfunc_call() -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One row for each test, in their order; a row with one failure has failed."""
     rows: dict[tuple[str, str], dict[str, str]] = {}
+    places: dict[tuple[str, str], int] = {}
     for outcome, mark in _MARKS.items():
         for report in terminalreporter.stats.get(outcome, []):
-            for key, value in getattr(report, "user_properties", ()):
-                if key == "conformance" and (report.when == "call" or outcome != "passed"):
-                    name, zh, en = value
-                    rows.setdefault((zh, en), {})[name] = mark
-                elif key == _SAYS:
-                    name, zh, en, said = value
-                    rows.setdefault((zh, en), {})[name] = said
+            for kind, value in getattr(report, "user_properties", ()):
+                if kind in {"conformance", "says"}:
+                    name, zh, en, *said = value
+                    rows.setdefault((zh, en), {})[name] = said[0] if said else mark
+                    places.setdefault((zh, en), report.location[1])
     if not rows:
         return
     table = Table(title="OA 适配器一致性 · Conformance of the OA adapters")
     names = sorted({name for cells in rows.values() for name in cells})
     for heading in ("能力", "capability", *names):
         table.add_column(heading, overflow="fold")
-    for (zh, en), cells in sorted(rows.items(), key=lambda row: row[0] not in _said(rows)):
-        table.add_row(zh, en, *(cells.get(name, "") for name in names))
+    for zh, en in sorted(rows, key=places.__getitem__):
+        table.add_row(zh, en, *(rows[zh, en].get(name, "") for name in names))
     console = Console(width=120, force_terminal=False)
     with console.capture() as captured:
         console.print(table)
     terminalreporter.write("\n" + captured.get())
-
-
-def _said(rows: dict[tuple[str, str], dict[str, str]]) -> set[tuple[str, str]]:
-    """What an adapter says of itself comes first, then what was seen."""
-    return {row for row, cells in rows.items() if not set(cells.values()) <= set(_MARKS.values())}

@@ -58,7 +58,7 @@ class Rig(Protocol):
     inbound: InboundPort
     listener: "Listener"  # to which the OA sends its callbacks
     newer_version: tuple[bytes, bytes]  # of the same length: what to change in its answers
-    odd_status: tuple[bytes, bytes]  # likewise, so that an open process has an unknown status
+    odd_status: tuple[bytes, bytes]  # what to change, so that an approved process reads otherwise
 
     async def decide(self, instance_id: InstanceId, who: str, outcome: str, opinion: str) -> None:
         """A person approves, rejects or returns, in the OA's own way."""
@@ -232,14 +232,6 @@ class Listener:
         finally:
             server.close()
             await server.wait_closed()
-
-    async def next(self, after: int) -> Delivery:
-        """The first callback that came after so many; within twenty seconds."""
-        deadline = asyncio.get_running_loop().time() + 20
-        while len(self.taken) <= after:
-            assert asyncio.get_running_loop().time() < deadline, "no callback came"
-            await asyncio.sleep(0.05)
-        return self.taken[after]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):

@@ -234,14 +234,19 @@ def _shared(part: str) -> tuple[Mapping[str, str], Server]:
 
 def _company(folder: Path) -> tuple[Path, Path]:
     """The files that Flowable and the identity provider read; every worker writes them alike."""
-    folder.mkdir(parents=True, exist_ok=True)
     people, clients = folder / "people.json", folder / "clients.json"
-    _write(people, [{**person, "password": PASSWORD} for person in PEOPLE])
+    write_people(people)
     _write(clients, [{**client, "client_secret": PASSWORD} for client in CLIENTS])
     return people, clients
 
 
+def write_people(file: Path) -> None:
+    """PEOPLE as Flowable and the identity provider read them."""
+    _write(file, [{**person, "password": PASSWORD} for person in PEOPLE])
+
+
 def _write(file: Path, content: object) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_suffix(f".{os.getpid()}")
     draft.write_text(json.dumps(content, ensure_ascii=False))
     draft.replace(file)

@@ -239,9 +239,8 @@ class ProfileBase(Part, Generic[C]):
     """Everything but the transport. `statuses` turns the OA's words into ours; others: UNKNOWN.
 
     `account` is the name of the secret that holds our own account there: a step that it ended
-    was withdrawn, not decided. `templates` names the OA's form or process for each kind of document,
-    which is `${template}` then. `claim_url` shows approvers the document; it may hold
-    `{document_id}`.
+    was withdrawn, not decided. `templates` names the OA's form or process, `${template}`, for each
+    kind of document. `claim_url` shows approvers the document; it may hold `{document_id}`.
     """
 
     name: str = Field(min_length=1)

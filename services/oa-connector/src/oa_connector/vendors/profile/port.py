@@ -25,7 +25,7 @@ from oa_connector.vendors.channel import Channel
 from oa_connector.vendors.profile.model import Call, Listing, ProfileBase, Steps
 from oa_connector.vendors.profile.reading import Reply, Verdict, values_at
 from oa_connector.vendors.profile.sight import Item, Reader, SeenStep, fingerprint
-from oa_connector.vendors.profile.writing import UnsafeValueError, Values
+from oa_connector.vendors.profile.writing import UnsendableError, Values
 
 C = TypeVar("C", bound=Call)
 
@@ -97,14 +97,11 @@ class ProfiledOA(Generic[C]):
 
     async def submit(self, command: SubmitApproval) -> SubmitResult:
         create = self._profile.create
-        if command.template not in self._profile.templates:
-            detail = f"profile {self._profile.name} has no template for {command.template}"
-            return SubmitResult(SubmitOutcome.REJECTED, detail=detail)
         try:
             reply = await self._send(create.call, self._form_values(command))
         except NotSentError as error:
             return SubmitResult(SubmitOutcome.RETRY_LATER, detail=str(error))
-        except UnsafeValueError as error:
+        except UnsendableError as error:
             return SubmitResult(SubmitOutcome.REJECTED, detail=str(error))
         except OAError as error:
             return SubmitResult(SubmitOutcome.UNKNOWN, detail=str(error))
@@ -177,12 +174,14 @@ class ProfiledOA(Generic[C]):
         return fingerprint([values_at(path, reply.body) for path in form.parts])
 
     def _form_values(self, command: SubmitApproval) -> Values:
-        form = command.form
+        form, template = command.form, self._profile.templates.get(command.template)
+        if template is None:
+            raise UnsendableError(f"{self._profile.name} has no template for {command.template}")
         url = self._profile.claim_url.replace("{document_id}", command.document_id)
         return {
             "business_key": command.business_key,
             "document_id": command.document_id,
-            "template": self._profile.templates[command.template],
+            "template": template,
             "content_hash": command.content_hash,
             "attempt": str(command.attempt),
             "title": form.title,
@@ -254,7 +253,7 @@ class ProfiledOA(Generic[C]):
     async def _sent(self, call: C, values: Mapping[str, str]) -> Reply:
         try:
             return await self._send(call, values)
-        except UnsafeValueError as error:
+        except UnsendableError as error:
             raise OAError(str(error)) from error
 
     def _demand(self, call: C, reply: Reply) -> None:

@@ -11,8 +11,8 @@ _ALONE = re.compile(r"\$\{(\w+)\}")
 _PLAIN = re.compile(r"[\w .:@+/-]*")
 
 
-class UnsafeValueError(ValueError):
-    """A value that an address or a search expression could take for a part of itself."""
+class UnsendableError(ValueError):
+    """What this profile has no way to send; it is refused before anything leaves us."""
 
 
 def names(tree: Any) -> frozenset[str]:
@@ -53,7 +53,7 @@ def plain(values: Values) -> Values:
     Each OA quotes in its own way, so what would need quotes is refused.
 
     Raises:
-        UnsafeValueError: a value holds more than letters, digits, spaces and `.:@+/_-`.
+        UnsendableError: a value holds more than letters, digits, spaces and `.:@+/_-`.
     """
     return _Plain(values)
 
@@ -65,7 +65,7 @@ class _Plain(dict[str, str | tuple[str, ...]]):
         value = super().__getitem__(name)
         text = value if isinstance(value, str) else "".join(value)
         if not _PLAIN.fullmatch(text):
-            raise UnsafeValueError(f"{name} holds what an address or a search cannot: {text!r}")
+            raise UnsendableError(f"{name} holds what an address or a search cannot: {text!r}")
         return value
 
 
