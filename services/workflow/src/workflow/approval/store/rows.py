@@ -15,6 +15,7 @@ from workflow.definition.domain import PlannedStep, Reason
 Place = tuple[DocumentId, int]  # a document and its revision
 
 ROUTE = TypeAdapter(tuple[PlannedStep, ...])
+DETAILS = TypeAdapter(tuple[str, ...])
 REASONS = TypeAdapter(tuple[Reason, ...])
 BACK = TypeAdapter(Back)
 _FIRST_RELEASE = '"found": {'  # a route as release 0.1 wrote it: one person a step, no id
@@ -50,7 +51,7 @@ def approval(row: Record, tasks: list[Task]) -> Approval:
         submitter_id=EmployeeId(row["submitter_id"]),
         title=row["title"],
         total=Money(amount=row["amount"], currency=row["currency"]),
-        details=tuple(json.loads(row["details"])),
+        details=DETAILS.validate_json(row["details"]),
         content_hash=row["content_hash"],
         route=_read_route(row["route"]),
         reasons=REASONS.validate_json(row["reasons"]),

@@ -1,6 +1,5 @@
 """What a change of approvals writes, in a number of statements that does not grow with them."""
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -8,7 +7,7 @@ from chassis import Tx
 from events.workflow import ApprovalActed
 
 from workflow.approval.domain import Approval, Task
-from workflow.approval.store.rows import BACK, REASONS, ROUTE, Place, columns
+from workflow.approval.store.rows import BACK, DETAILS, REASONS, ROUTE, Place, columns
 
 
 async def add_approvals(tx: Tx, new: Sequence[Approval], at: datetime) -> None:
@@ -25,7 +24,7 @@ async def add_approvals(tx: Tx, new: Sequence[Approval], at: datetime) -> None:
         [one.total.amount for one in new],
         [one.total.currency for one in new],
         *columns(new, "content_hash"),
-        [json.dumps(one.details, ensure_ascii=False) for one in new],
+        [DETAILS.dump_json(one.details).decode() for one in new],
         [ROUTE.dump_json(one.route).decode() for one in new],
         [REASONS.dump_json(one.reasons).decode() for one in new],
         *columns(new, "automatic", "status"),
