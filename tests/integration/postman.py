@@ -1,7 +1,9 @@
 """The road between the OA and the connector: callbacks get lost on it, come twice, out of order."""
 
 import asyncio
+import json
 import random
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -31,7 +33,7 @@ class Postman:
 
     port: int
     target: str
-    loses: float = 0.0  # the share that never arrives
+    loses: float = 0.0  # the share of the OA's processes of which nothing ever arrives
     lost: int = 0
     held: list[Letter] | None = None  # kept for later instead of being handed on
     dice: random.Random = field(default_factory=lambda: random.Random(2026))
@@ -53,7 +55,7 @@ class Postman:
 
     @asynccontextmanager
     async def losing(self, share: float) -> AsyncIterator[None]:
-        """Within this block some never arrive."""
+        """Within this block no callback of this share of processes arrives, not even one."""
         self.loses, self.lost = share, 0
         try:
             yield
@@ -85,7 +87,8 @@ class Postman:
         if self.held is not None:
             self.held.append(letter)
             return Response(status_code=204)
-        if self.dice.random() < self.loses:
+        process = str(json.loads(letter.body)["processInstanceId"])
+        if zlib.crc32(process.encode()) % 1000 < self.loses * 1000:
             self.lost += 1
             return Response(status_code=204)
         return Response(status_code=await self.carry(letter))
