@@ -17,6 +17,7 @@ TONGLU = Path(sys.executable).parent
 # What is not run word for word, and what stands for it.
 INSTEAD = {
     "make demo": "make demo ONCE=1",  # it stays up until Ctrl-C
+    "make demo MIRRORED=1": "make demo MIRRORED=1 ONCE=1",
     "make test": "make --dry-run test",  # it is what runs this
 }
 
@@ -61,11 +62,15 @@ async def test_command_works_on_a_running_tonglu(command: str, town) -> None:
 
 
 @pytest.mark.xdist_group("town")  # one whole Tonglu at a time
-@pytest.mark.parametrize("command", [c for c in commands(READMES[0]) if c.startswith("make")])
+@pytest.mark.parametrize(
+    "command",
+    [*(c for c in commands(READMES[0]) if c.startswith("make")), "make demo MIRRORED=1"],
+)
 def test_front_door_opens(command: str) -> None:
     stack = f"test-demo-{uuid.uuid4().hex[:8]}"
     said = run(INSTEAD[command], stack)
     assert said.returncode == 0, said.stdout[-4000:] + said.stderr[-4000:]
-    if command == "make demo":
+    if command.startswith("make demo"):
         assert "payment.settled" in said.stdout
         assert "paid, and told" in said.stdout
+        assert ("@ tonglu" in said.stdout) == ("MIRRORED" in command)
