@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -48,10 +48,17 @@ class Call(Judged):
 C = TypeVar("C", bound=Call)
 
 
+def _zone(name: str) -> str:
+    try:
+        return ZoneInfo(name).key
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"{name!r} is no time zone, such as Asia/Shanghai") from error
+
+
 class Clock(Part):
     """How the OA writes time: the zone of times that name none, and the format it is asked in."""
 
-    zone: Annotated[str, AfterValidator(lambda name: ZoneInfo(name).key)] = "UTC"
+    zone: Annotated[str, AfterValidator(_zone)] = "UTC"
     format: str = "%Y-%m-%dT%H:%M:%SZ"
 
 

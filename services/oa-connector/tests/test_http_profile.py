@@ -1,0 +1,489 @@
+"""The HTTP profile against odd answers, as a server, a proxy or a mistaken profile gives them."""
+
+import copy
+import hashlib
+import hmac
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import httpx
+import pytest
+import respx
+import yaml
+from events import ContentHash, DocumentId, EmployeeId, InstanceId
+from hypothesis import given
+from hypothesis import strategies as st
+from oa_connector.domain import (
+    Ability,
+    Accounts,
+    Form,
+    Idempotency,
+    Sight,
+    Status,
+    SubmitApproval,
+    SubmitOutcome,
+    Window,
+)
+from oa_connector.vendors import (
+    CallbackMalformedError,
+    CallbackRefusedError,
+    ContractError,
+    NotSentError,
+    OAError,
+)
+from oa_connector.vendors.channel import Limits
+from oa_connector.vendors.http_profile import HttpProfile, Profile, callbacks, load_profile
+from oa_connector.vendors.profile import ProfileError, Reply, rendered
+from oa_connector.vendors.profile.sight import decided
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+WINDOW = Window(NOW, NOW + timedelta(hours=8))
+HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
+SECRETS = {"user": "conn", "password": "p", "callback": "now", "callback_previous": "before"}
+
+PROFILE = yaml.safe_load("""
+name: test-oa
+auth: {kind: basic, username: user, password: password}
+account: user
+clock: {zone: Asia/Shanghai, format: "%Y-%m-%d %H:%M"}
+claim_url: https://tonglu.test/claims/{document_id}
+templates: {claim: EXP}
+create:
+  call:
+    method: POST
+    path: /start/${template}
+    json: {key: "${business_key}", title: "${title}", who: "${approvers}", lines: "# ${details}",
+           url: "${claim_url}", fixed: [1, null, true]}
+    accepted_when: [{status: [200], path: $.id}]
+    refused_when: [{status: [400]}, {path: "$[*]", matches: "Permission Denied"}]
+    retry_when: [{status: [429]}, {path: $.code, matches: "^88$"}]
+  instance_id: $.id
+process:
+  instance_id: $.id
+  status: $.state
+  content_hash: $.hash
+  amount: $.amount
+  changed_at: $.changed
+  revision: {header: ETag, pattern: '"(\\d+)"'}
+statuses: {running: pending, done: approved, ended: terminated, gone: vanished}
+fetch: {call: {method: GET, path: "/p/${instance_id}"}}
+steps:
+  each: $.steps[*]
+  step_id: $.id
+  status: $.state
+  words: {wait: asked, agree: approve, refuse: reject, back: return, void: none}
+  person: $.who
+  decided_by: $.by
+  decided_at: $.at
+  opinion: $.note
+  decides: true
+  expected: $.approvers[*]
+resolve:
+  call: {method: GET, path: /find, params: {q: "key='${business_key}'"}}
+  each: $.items[*]
+  page_size: 2
+scan:
+  changed:
+    call: {method: GET, path: /changed, params: {from: "${begins}", after: "${cursor}"}}
+    each: $.items[*]
+    first: "0"
+    next: $.items[-1:].id
+    page_size: 2
+withdraw:
+  - call: {method: POST, path: "/p/${instance_id}/end", form: {why: "${reason}"}}
+comment: {method: POST, path: "/p/${instance_id}/note", json: {text: "${text}"}}
+probe:
+  call: {method: GET, path: /version}
+  version: $.version
+  known: {at_least: "5.0", below: "5.1"}
+callback:
+  verify: {kind: hmac, header: X-Sig, timestamp: X-Time, prefix: "sha256=",
+           secrets: [callback, callback_previous]}
+  instance_id: $.id
+  delivery_id: {header: X-Id}
+""")
+
+
+def changed(changes: dict) -> dict:
+    """The profile above; each change is a path with `__` and its new value, None to leave out."""
+    content = copy.deepcopy(PROFILE)
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        part = content
+        for name in parents:
+            part = part[name]
+        part.pop(last, None)
+        if value is not None:
+            part[last] = value
+    return content
+
+
+def profile(**changes) -> Profile:
+    return Profile.model_validate(changed(changes))
+
+
+def adapter(**changes) -> HttpProfile:
+    accounts = Accounts({EmployeeId("E1"): "boss"})
+    return HttpProfile(
+        profile(**changes), "http://oa.test/", SECRETS.__getitem__, Limits(), accounts
+    )
+
+
+@pytest.fixture
+async def oa():
+    port = adapter()
+    yield port
+    await port.close()
+
+
+@pytest.fixture
+def command() -> SubmitApproval:
+    form = Form("标题", "12.50", "CNY", EmployeeId("E9"), ((1, EmployeeId("E1")),), ("一", "二"))
+    return SubmitApproval("d@1", DocumentId("d"), "claim", ContentHash("a1" * 32), form)
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        (httpx.Response(200, json={"id": 7}), SubmitOutcome.ACCEPTED),
+        (httpx.Response(200, json={"id": ""}), SubmitOutcome.UNKNOWN),
+        (httpx.Response(200, json={"id": None}), SubmitOutcome.UNKNOWN),
+        (httpx.Response(200, json={"id": {"x": 1}}), SubmitOutcome.UNKNOWN),
+        (httpx.Response(200, json={}), SubmitOutcome.UNKNOWN),
+        (httpx.Response(200, json=["Ticket 6: Permission Denied"]), SubmitOutcome.REJECTED),
+        (httpx.Response(200, json={"code": 88, "id": 7}), SubmitOutcome.RETRY_LATER),
+        (httpx.Response(200, json={"code": 880, "id": 7}), SubmitOutcome.ACCEPTED),
+        (httpx.Response(200, text=HTML), SubmitOutcome.UNKNOWN),
+        (httpx.Response(200, text="[" * 100_000), SubmitOutcome.UNKNOWN),
+        (httpx.Response(201, json={"id": 7}), SubmitOutcome.UNKNOWN),
+        (httpx.Response(302, headers={"location": "/login"}), SubmitOutcome.UNKNOWN),
+        (httpx.Response(400, text="no"), SubmitOutcome.REJECTED),
+        (httpx.Response(404), SubmitOutcome.UNKNOWN),
+        (httpx.Response(429, text=HTML), SubmitOutcome.RETRY_LATER),
+        (httpx.Response(500, json={"id": 7}), SubmitOutcome.UNKNOWN),
+        (httpx.ConnectError("refused"), SubmitOutcome.RETRY_LATER),
+        (httpx.ReadTimeout("slow"), SubmitOutcome.UNKNOWN),
+        (httpx.RemoteProtocolError("cut"), SubmitOutcome.UNKNOWN),
+    ],
+)
+@respx.mock
+async def test_a_create_is_judged_by_the_profile_and_else_unknown(oa, command, reply, outcome):
+    respx.post("http://oa.test/start/EXP").mock(side_effect=[reply])
+    result = await oa.submit(command)
+    assert result.outcome is outcome
+    assert result.instance_id == ("7" if outcome is SubmitOutcome.ACCEPTED else None)
+
+
+@respx.mock
+async def test_a_create_sends_the_values_where_the_placeholders_stand(oa, command):
+    route = respx.post("http://oa.test/start/EXP").respond(json={"id": 7})
+    await oa.submit(command)
+    request = route.calls.last.request
+    assert httpx.Response(200, content=request.content).json() == {
+        "key": "d@1",
+        "title": "标题",
+        "who": ["boss"],
+        "lines": "# 一\n二",
+        "url": "https://tonglu.test/claims/d",
+        "fixed": [1, None, True],
+    }
+    assert request.headers["authorization"] == httpx.BasicAuth("conn", "p")._auth_header
+
+
+@respx.mock
+async def test_a_document_without_a_template_is_refused_unsent(oa, command):
+    trip = SubmitApproval("d@1", DocumentId("d"), "trip", command.content_hash, command.form)
+    result = await oa.submit(trip)
+    assert result.outcome is SubmitOutcome.REJECTED
+    assert "no template for trip" in result.detail
+
+
+@respx.mock
+async def test_a_missing_secret_sends_nothing(command):
+    secrets = {"user": "conn"}
+    oa = HttpProfile(profile(), "http://oa.test", secrets.__getitem__, Limits(), Accounts())
+    assert (await oa.submit(command)).outcome is SubmitOutcome.RETRY_LATER
+    with pytest.raises(NotSentError, match="password"):
+        await oa.fetch(InstanceId("7"))
+    await oa.close()
+
+
+@respx.mock
+async def test_a_value_that_a_search_could_take_for_a_part_of_itself_is_refused(oa):
+    with pytest.raises(OAError, match="business_key"):
+        await oa.resolve("x' OR '1'='1")
+    route = respx.get("http://oa.test/p/..%2Fadmin").respond(404)
+    assert (await oa.fetch(InstanceId("../admin"))).status is Status.VANISHED
+    assert route.called
+
+
+@given(st.text(), st.text())
+def test_no_value_changes_the_shape_of_what_is_sent(first, second):
+    tree = {"a": ["${x}", {"b": "${x} and ${y}", "c": "$$"}]}
+    assert rendered(tree, {"x": first, "y": second}) == {
+        "a": [first, {"b": f"{first} and {second}", "c": "$"}]
+    }
+
+
+def process(state: str, *steps: dict, approvers: int = 1) -> dict:
+    return {
+        "id": 7,
+        "state": state,
+        "hash": "h",
+        "amount": "1,234.50",
+        "changed": "2026-11-24 20:00:00",
+        "approvers": ["x"] * approvers,
+        "steps": [{"id": n, **one} for n, one in enumerate(steps)],
+    }
+
+
+def step(state: str, by: str = "boss") -> dict:
+    return {"state": state, "who": "boss", "by": by, "at": "2026-11-24 19:00", "note": "好"}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (process("running", step("wait")), Status.PENDING),
+        (process("running", step("agree")), Status.APPROVED),
+        (process("done", step("agree")), Status.APPROVED),
+        (process("running", step("agree"), approvers=2), Status.PENDING),
+        (process("done", step("agree"), step("wait"), approvers=2), Status.PENDING),
+        (process("done", step("agree"), step("wait"), approvers=1), Status.PENDING),
+        (process("done"), Status.PENDING),
+        (process("done", approvers=0), Status.UNKNOWN),
+        (process("running", step("refuse")), Status.REJECTED),
+        (process("ended", step("agree"), step("refuse"), approvers=2), Status.REJECTED),
+        (process("ended", step("refuse", by="conn")), Status.WITHDRAWN),
+        (process("ended", step("back")), Status.RETURNED),
+        (process("ended", step("agree")), Status.TERMINATED),
+        (process("gone", step("agree")), Status.VANISHED),
+        (process("approved!", step("agree")), Status.UNKNOWN),
+        (process("done", step("maybe")), Status.UNKNOWN),
+        (process("done", step("agree"), step("void")), Status.APPROVED),
+    ],
+)
+@respx.mock
+async def test_what_the_steps_say_is_the_status(oa, body, status):
+    respx.get("http://oa.test/p/7").respond(json=body)
+    assert (await oa.fetch(InstanceId("7"))).status is status
+
+
+@given(
+    st.sampled_from(Status),
+    st.lists(st.sampled_from(["approve", "reject", "asked", "queued", "none", None])),
+    st.integers(0, 5),
+)
+def test_nothing_is_approved_unless_every_expected_step_is(word, outcomes, expected):
+    if decided(word, outcomes, expected) is Status.APPROVED:
+        assert expected > 0
+        assert outcomes.count("approve") >= expected
+        assert set(outcomes) <= {"approve", "none"}
+        assert word in {Status.PENDING, Status.APPROVED}
+
+
+@respx.mock
+async def test_a_process_is_read_whole(oa):
+    body = process("running", step("agree"), step("wait"), approvers=2)
+    respx.get("http://oa.test/p/7").respond(json=body, headers={"ETag": '"42"'})
+    seen = await oa.fetch(InstanceId("7"))
+    assert (seen.content_hash, seen.amount, seen.waiting) == ("h", Decimal("1234.50"), ("E1",))
+    (one,) = seen.steps
+    assert (one.decided_by, one.outcome, one.opinion) == ("E1", "approve", "好")
+    assert one.decided_at == datetime(2026, 11, 24, 11, tzinfo=UTC)
+    changed = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    assert seen.version == (int(changed.timestamp()) * 1_000_000, 42)
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (httpx.Response(200, text=HTML), OAError),
+        (httpx.Response(500, json={}), ContractError),
+        (httpx.Response(200, json=process("done", {"state": "agree"})), ContractError),
+        (httpx.Response(200, json=process("done", step("agree") | {"at": "noon"})), ContractError),
+        (httpx.ReadTimeout("slow"), OAError),
+    ],
+)
+@respx.mock
+async def test_an_answer_that_cannot_be_read_is_an_error_and_no_status(oa, reply, error):
+    respx.get("http://oa.test/p/7").mock(side_effect=[reply])
+    with pytest.raises(error):
+        await oa.fetch(InstanceId("7"))
+
+
+@respx.mock
+async def test_a_full_page_without_a_next_one_may_hide_others(oa):
+    items = [{"id": n, "state": "running"} for n in range(2)]
+    respx.get("http://oa.test/find").respond(json={"items": items})
+    with pytest.raises(ContractError, match="there may be more"):
+        await oa.resolve("d@1")
+
+
+@respx.mock
+async def test_a_scan_goes_from_page_to_page_in_the_oas_own_time(oa):
+    pages = {"0": [1, 2], "2": [3]}
+    respx.get("http://oa.test/changed").mock(
+        side_effect=lambda request: httpx.Response(
+            200,
+            json={
+                "items": [{"id": n, "state": "running"} for n in pages[request.url.params["after"]]]
+            },
+        )
+    )
+    first = await oa.scan(Sight.POLL_CHANGED_SINCE, WINDOW)
+    assert ([one.instance_id for one in first.instances], first.next) == (["1", "2"], "2")
+    last = await oa.scan(Sight.POLL_CHANGED_SINCE, WINDOW, first.next)
+    assert ([one.instance_id for one in last.instances], last.next) == (["3"], None)
+    assert respx.calls.last.request.url.params["from"] == "2026-11-24 20:00"
+    with pytest.raises(OAError, match="no scan"):
+        await oa.scan(Sight.POLL_CREATED_SINCE, WINDOW)
+
+
+@respx.mock
+async def test_a_withdrawal_follows_what_the_oa_shows_not_what_it_answers(oa):
+    respx.post("http://oa.test/p/7/end").respond(200, json=["unresolved dependencies"])
+    respx.get("http://oa.test/p/7").respond(json=process("running", step("agree")))
+    assert (await oa.withdraw(InstanceId("7"), "why")).status is Status.APPROVED
+
+
+@pytest.mark.parametrize(
+    ("version", "is_degraded"),
+    [("5.0.3+dfsg", False), ("v5.0", False), ("5.1", True), ("4.9", True), ("new", True)],
+)
+@respx.mock
+async def test_only_a_known_version_is_not_degraded(oa, version, is_degraded):
+    respx.get("http://oa.test/version").respond(json={"version": version})
+    report = await oa.probe()
+    assert (report.version, report.is_degraded) == (version, is_degraded)
+
+
+async def test_capabilities_are_what_the_profile_holds(oa):
+    able = oa.capabilities
+    assert able.idempotency is Idempotency.SEARCHABLE
+    assert able.sights == {Sight.PUSH, Sight.POLL_ONE, Sight.POLL_CHANGED_SINCE}
+    assert (able.withdraw, able.comment, able.push_signed) == (Ability.API, Ability.API, True)
+    bare = adapter(withdraw=None, comment=None, callback=None, withdraw_by="manual")
+    able = bare.capabilities
+    assert (able.withdraw, able.comment, able.push_signed) == (Ability.MANUAL, Ability.NONE, False)
+    await bare.close()
+
+
+def signed(secret: str, body: bytes = b'{"id": 7}', at: datetime = NOW) -> dict[str, str]:
+    time = str(int(at.timestamp()))
+    mark = hmac.new(secret.encode(), time.encode() + b"." + body, hashlib.sha256).hexdigest()
+    return {"X-Sig": f"sha256={mark}", "X-Time": time, "X-Id": "n1"}
+
+
+@pytest.mark.parametrize("secret", ["now", "before"])
+def test_a_callback_under_the_secret_or_the_one_before_is_taken(secret):
+    (hint,) = callbacks(profile(), SECRETS.__getitem__).open(signed(secret), b'{"id": 7}', NOW)
+    assert (hint.instance_id, hint.delivery_id) == ("7", "n1")
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "error"),
+    [
+        ({}, b'{"id": 7}', CallbackRefusedError),
+        (signed("other"), b'{"id": 7}', CallbackRefusedError),
+        (signed(""), b'{"id": 7}', CallbackRefusedError),
+        (signed("now"), b'{"id": 8}', CallbackRefusedError),
+        (signed("now") | {"X-Sig": "sha256=é"}, b'{"id": 7}', CallbackRefusedError),
+        (signed("now") | {"X-Time": "²"}, b'{"id": 7}', CallbackRefusedError),
+        (signed("now", at=NOW - timedelta(minutes=6)), b'{"id": 7}', CallbackRefusedError),
+        (signed("now", at=NOW + timedelta(minutes=6)), b'{"id": 7}', CallbackRefusedError),
+        (signed("now", b"{"), b"{", CallbackMalformedError),
+        (signed("now", b"\xff"), b"\xff", CallbackMalformedError),
+        (signed("now", b"{}"), b"{}", CallbackMalformedError),
+        (signed("now") | {"X-Id": ""}, b'{"id": 7}', CallbackMalformedError),
+        (signed("now") | {"X-Id": "x" * 201}, b'{"id": 7}', CallbackMalformedError),
+    ],
+)
+def test_a_callback_that_is_not_proven_or_readable_does_not_count(headers, body, error):
+    with pytest.raises(error):
+        callbacks(profile(), SECRETS.__getitem__).open(headers, body, NOW)
+
+
+def test_without_any_secret_no_callback_is_taken():
+    for secrets in ({}, {"callback": ""}):
+        with pytest.raises(CallbackRefusedError):
+            callbacks(profile(), secrets.__getitem__).open(signed(""), b'{"id": 7}', NOW)
+
+
+@pytest.mark.parametrize(
+    ("verify", "right", "wrong"),
+    [
+        ({"kind": "token", "header": "X-Token", "secrets": ["callback"]}, "now", "before"),
+        (
+            {"kind": "mtls", "header": "X-Cert", "fingerprints": ["callback"]},
+            "N:O:W",
+            "no",
+        ),
+    ],
+)
+def test_a_token_or_a_certificate_proves_a_callback(verify, right, wrong):
+    port = callbacks(profile(callback__verify=verify), SECRETS.__getitem__)
+    name = verify["header"].lower()
+    (first,) = port.open({name: right, "X-Id": "n1"}, b'{"id": 7}', NOW)
+    (second,) = port.open({name: right, "X-Id": "n2"}, b'{"id": 7}', NOW)
+    assert first.signature != second.signature
+    for given_one in (wrong, ""):
+        with pytest.raises(CallbackRefusedError):
+            port.open({name: given_one, "X-Id": "n1"}, b'{"id": 7}', NOW)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": ""}, "name: String should have at least 1 character"),
+        ({"extra": 1}, "extra: Extra inputs are not permitted"),
+        ({"create__call__path": "start"}, "create.call.path: String should match"),
+        ({"process__status": "state"}, "'state' is no JSONPath"),
+        ({"fetch__call__path": "/p/${nobody}"}, "fetch: unknown placeholder nobody; known: inst"),
+        ({"fetch__call__path": "/p/$1"}, "write $$ for a dollar"),
+        ({"statuses": {"done": "yes"}}, "statuses.done: Input should be"),
+        ({"steps__words": {"yes": "agreed"}}, "steps.words.yes: Input should be"),
+        ({"steps__expected": None}, "decides needs expected"),
+        ({"steps__decided_by": None}, "decided_by is needed"),
+        ({"steps": None}, "steps is needed"),
+        ({"resolve": None}, "idempotency searchable needs resolve"),
+        ({"clock__zone": "Mars/Base"}, "clock.zone"),
+        ({"probe__known__below": "4"}, "at_least must be a lower version"),
+        ({"create__call__refused_when": [{}]}, "give status, path or both"),
+        ({"create__call__refused_when": [{"path": "$", "matches": "("}]}, "no regular expression"),
+        ({"callback__verify__signed": "${body}"}, "signed must hold"),
+        ({"auth__kind": "magic"}, "auth: Input tag 'magic'"),
+    ],
+)
+def test_a_mistake_in_a_profile_is_named_by_file_field_and_rule(tmp_path: Path, changes, said):
+    file = tmp_path / "oa.yaml"
+    file.write_text(yaml.safe_dump(changed(changes), allow_unicode=True))
+    with pytest.raises(ProfileError) as caught:
+        load_profile(file)
+    assert str(file) in str(caught.value)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["a: [", "!!python/object/apply:os.system ['true']", "", "\x00"])
+def test_a_file_that_is_no_profile_is_refused(tmp_path: Path, text):
+    file = tmp_path / "oa.yaml"
+    file.write_text(text)
+    with pytest.raises(ProfileError, match=str(file)):
+        load_profile(file)
+    with pytest.raises(ProfileError):
+        load_profile(tmp_path / "nowhere.yaml")
+
+
+def test_a_profile_without_callbacks_cannot_take_any():
+    with pytest.raises(ProfileError, match="callback is needed"):
+        callbacks(profile(callback=None), SECRETS.__getitem__)
+
+
+def test_an_account_without_its_secret_is_a_mistake_at_the_start():
+    with pytest.raises(ProfileError, match="account: the secret user is not given"):
+        HttpProfile(profile(), "http://oa.test", {}.__getitem__, Limits(), Accounts())
+
+
+def test_an_answer_is_quoted_short():
+    assert len(str(Reply(200, None, "x" * 10_000))) < 200
