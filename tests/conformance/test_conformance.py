@@ -417,6 +417,7 @@ async def test_an_oa_that_is_down_has_been_sent_nothing(rig: Rig):
         (429, {SubmitOutcome.RETRY_LATER}),
         (200, {SubmitOutcome.UNKNOWN}),
         (502, {SubmitOutcome.UNKNOWN}),
+        (404, {SubmitOutcome.UNKNOWN, SubmitOutcome.REJECTED}),
     ],
 )
 async def test_a_page_instead_of_an_answer_is_never_a_yes(rig: Rig, status, outcomes):

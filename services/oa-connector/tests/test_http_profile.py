@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import hmac
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -193,7 +194,7 @@ async def test_a_create_sends_the_values_where_the_placeholders_stand(oa, comman
 
 @respx.mock
 async def test_a_document_without_a_template_is_refused_unsent(oa, command):
-    trip = SubmitApproval("d@1", DocumentId("d"), "trip", command.content_hash, command.form)
+    trip = replace(command, template="trip")
     result = await oa.submit(trip)
     assert result.outcome is SubmitOutcome.REJECTED
     assert "no template for trip" in result.detail
@@ -213,9 +214,34 @@ async def test_a_missing_secret_sends_nothing(command):
 async def test_a_value_that_a_search_could_take_for_a_part_of_itself_is_refused(oa):
     with pytest.raises(OAError, match="business_key"):
         await oa.resolve("x' OR '1'='1")
-    route = respx.get("http://oa.test/p/..%2Fadmin").respond(404)
+    route = respx.get("http://oa.test/p/..%2Fadmin").respond(404, json={})
     assert (await oa.fetch(InstanceId("../admin"))).status is Status.VANISHED
     assert route.called
+
+
+@respx.mock
+async def test_a_text_that_no_header_can_hold_is_refused_unsent(command):
+    port = adapter(create__call__headers={"X-Key": "${document_id}"})
+    chinese = replace(command, document_id=DocumentId("单据"))
+    result = await port.submit(chinese)
+    assert (result.outcome, "ASCII" in result.detail) == (SubmitOutcome.REJECTED, True)
+    await port.close()
+
+
+@pytest.mark.parametrize(
+    ("auth", "header", "value"),
+    [
+        ({"kind": "bearer", "token": "password"}, "authorization", "Bearer p"),
+        ({"kind": "headers", "headers": {"X-Key": "password"}, "prefix": "k "}, "x-key", "k p"),
+    ],
+)
+@respx.mock
+async def test_each_way_to_sign_in_reads_its_secret_at_each_call(auth, header, value):
+    port = adapter(auth=auth)
+    route = respx.get("http://oa.test/p/7").respond(404, json={})
+    await port.fetch(InstanceId("7"))
+    assert route.calls.last.request.headers[header] == value
+    await port.close()
 
 
 @given(st.text(), st.text())
@@ -300,7 +326,9 @@ async def test_a_process_is_read_whole(oa):
     ("reply", "error"),
     [
         (httpx.Response(200, text=HTML), OAError),
-        (httpx.Response(500, json={}), ContractError),
+        (httpx.Response(404, text=HTML), OAError),
+        (httpx.Response(204), OAError),
+        (httpx.Response(206, json={}), ContractError),
         (httpx.Response(200, json=process("done", {"state": "agree"})), ContractError),
         (httpx.Response(200, json=process("done", step("agree") | {"at": "noon"})), ContractError),
         (httpx.ReadTimeout("slow"), OAError),
@@ -311,6 +339,15 @@ async def test_an_answer_that_cannot_be_read_is_an_error_and_no_status(oa, reply
     respx.get("http://oa.test/p/7").mock(side_effect=[reply])
     with pytest.raises(error):
         await oa.fetch(InstanceId("7"))
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
+@respx.mock
+async def test_an_error_of_http_is_trouble_and_no_changed_contract(oa, status):
+    respx.get("http://oa.test/p/7").respond(status, json={"message": "no"})
+    with pytest.raises(OAError) as caught:
+        await oa.fetch(InstanceId("7"))
+    assert not isinstance(caught.value, ContractError)
 
 
 @respx.mock

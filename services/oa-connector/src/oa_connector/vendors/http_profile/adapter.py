@@ -18,6 +18,7 @@ from oa_connector.vendors.profile import (
     ProfileError,
     Reader,
     Reply,
+    UnsendableError,
     Values,
     names,
     own_account,
@@ -47,7 +48,7 @@ class HttpProfile(ProfiledOA[HttpCall]):
         safe = plain(values)
         more: dict[str, Any] = {
             "params": rendered(call.params, safe),
-            "headers": rendered(call.headers, safe),
+            "headers": _headers(rendered(call.headers, safe)),
         }
         if call.json_body is not None:
             more["json"] = rendered(call.json_body, values)
@@ -73,7 +74,7 @@ class _Signed(httpx.Auth):
     """Headers that say who we are."""
 
     def __init__(self, headers: dict[str, str]) -> None:
-        self._headers = headers
+        self._headers = _headers(headers)
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         request.headers.update(self._headers)
@@ -97,6 +98,14 @@ def _signed(auth: Basic | Bearer | Headers, secrets: Secrets) -> httpx.Auth:
         case _:
             signed = {name: auth.prefix + secrets(one) for name, one in auth.headers.items()}
             return _Signed(signed)
+
+
+def _headers(texts: dict[str, str]) -> httpx.Headers:
+    """Raises: UnsendableError, for a text that no header can hold."""
+    try:
+        return httpx.Headers(texts)
+    except UnicodeEncodeError as error:
+        raise UnsendableError(f"a header holds ASCII only: {error.reason}") from error
 
 
 def _read(response: httpx.Response, call: HttpCall) -> Reply:

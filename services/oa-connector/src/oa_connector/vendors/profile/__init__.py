@@ -9,7 +9,7 @@ from oa_connector.vendors.profile.model import Call, ProfileBase, ProfileError, 
 from oa_connector.vendors.profile.port import ProfiledOA
 from oa_connector.vendors.profile.reading import Extractor, Reply, Sign
 from oa_connector.vendors.profile.sight import Reader
-from oa_connector.vendors.profile.writing import Values, names, plain, rendered
+from oa_connector.vendors.profile.writing import UnsendableError, Values, names, plain, rendered
 
 __all__ = [
     "Call",
@@ -21,6 +21,7 @@ __all__ = [
     "Reader",
     "Reply",
     "Sign",
+    "UnsendableError",
     "Values",
     "load",
     "names",

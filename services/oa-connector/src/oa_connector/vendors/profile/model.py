@@ -1,6 +1,7 @@
 """What a profile may say, checked when it is loaded: a mistake is named by file, field and rule."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
@@ -10,7 +11,14 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from oa_connector.domain import Ability, Idempotency, Status
-from oa_connector.vendors.profile.reading import Extractor, Judged, Part, checked_path
+from oa_connector.vendors.profile.reading import (
+    Extractor,
+    Judged,
+    Part,
+    Reply,
+    Sign,
+    checked_path,
+)
 from oa_connector.vendors.profile.writing import names
 
 JsonPath = Annotated[str, AfterValidator(checked_path)]
@@ -27,12 +35,12 @@ class ProfileError(Exception):
     """A profile that cannot be used; the message names the file, the field and the rule."""
 
 
-class Call(Judged):
+class Call(Judged, ABC):
     """One call of the OA; a transport adds what it sends."""
 
+    @abstractmethod
     def sent(self) -> Any:
         """The tree in which placeholders may stand."""
-        raise AttributeError(f"{type(self).__name__} does not say what it sends")
 
     def needs(self, name: str) -> bool:
         return name in names(self.sent())
@@ -87,10 +95,14 @@ class Create(Part, Generic[C]):
 
 
 class Fetch(Part, Generic[C]):
-    """The call that reads one process. `gone_when`: statuses that say the OA knows it no more."""
+    """The call that reads one process. `gone_when` says that the OA knows it no more."""
 
     call: C
-    gone_when: tuple[int, ...] = (404,)
+    gone_when: tuple[Sign, ...] = (Sign(status=(404,)),)
+
+    def is_gone(self, reply: Reply) -> bool:
+        """A page of a proxy that cannot find the OA says nothing of the process."""
+        return reply.body is not None and any(sign.holds(reply) for sign in self.gone_when)
 
 
 class Listing(Part, Generic[C]):

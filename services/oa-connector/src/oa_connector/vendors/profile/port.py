@@ -31,6 +31,7 @@ C = TypeVar("C", bound=Call)
 
 Send = Callable[[C, Values], Awaitable[Reply]]
 _MOST_PAGES = 50
+_ERRORS = 400  # statuses of HTTP from here on
 _OUTCOMES = {
     Verdict.REFUSED: SubmitOutcome.REJECTED,
     Verdict.RETRY: SubmitOutcome.RETRY_LATER,
@@ -128,16 +129,8 @@ class ProfiledOA(Generic[C]):
         raise ContractError(f"more than {_MOST_PAGES} pages under one business key")
 
     async def fetch(self, instance_id: InstanceId) -> Snapshot:
-        # The process first: steps that are read after an end that was seen are all there.
-        fetch = self._profile.fetch
-        values = {"instance_id": str(instance_id)}
-        reply = await self._sent(fetch.call, values)
-        if reply.status in fetch.gone_when:
-            return Snapshot(Status.VANISHED)
-        self._demand(fetch.call, reply)
-        item = Item(reply.body, reply.headers)
-        steps = await self._steps(item, values)
-        return self._reader.snapshot(item, steps)
+        found = await self._read(instance_id)
+        return Snapshot(Status.VANISHED) if found is None else self._reader.snapshot(*found)
 
     async def scan(self, by: Sight, window: Window, cursor: str | None = None) -> Page:
         scans = self._profile.scan
@@ -207,6 +200,17 @@ class ProfiledOA(Generic[C]):
             raise ContractError(f"{len(items)} processes in one answer: there may be more")
         return Page(tuple(self._reader.instance(item) for item in items), following)
 
+    async def _read(self, instance_id: InstanceId) -> tuple[Item, list[SeenStep]] | None:
+        """A process and its steps; None: the OA knows it no more."""
+        # The process first: steps that are read after an end that was seen are all there.
+        fetch, values = self._profile.fetch, {"instance_id": str(instance_id)}
+        reply = await self._sent(fetch.call, values)
+        if fetch.is_gone(reply):
+            return None
+        self._demand(fetch.call, reply)
+        process = Item(reply.body, reply.headers)
+        return process, await self._steps(process, values)
+
     async def _steps(self, process: Item, values: Mapping[str, str]) -> list[SeenStep]:
         steps = self._profile.steps
         if steps is None:
@@ -236,13 +240,10 @@ class ProfiledOA(Generic[C]):
 
     async def _asked(self, per: str, instance_id: InstanceId) -> list[dict[str, str]]:
         """What a withdrawal is sent for: once, or each step that is asked now."""
-        if per == "process" or self._profile.steps is None:
+        if per == "process":
             return [{}]
-        values = {"instance_id": str(instance_id)}
-        reply = await self._sent(self._profile.fetch.call, values)
-        if reply.status in self._profile.fetch.gone_when:
-            return []
-        steps = await self._steps(Item(reply.body, reply.headers), values)
+        found = await self._read(instance_id)
+        steps = [] if found is None else found[1]
         return [{"step_id": one.step_id} for one in steps if one.word == "asked"]
 
     async def _ask(self, call: C, values: Mapping[str, str]) -> Reply:
@@ -257,14 +258,17 @@ class ProfiledOA(Generic[C]):
             raise OAError(str(error)) from error
 
     def _demand(self, call: C, reply: Reply) -> None:
-        """Go on with an accepted answer only. A page of a proxy is trouble, not a new contract."""
-        match call.judge(reply):
-            case Verdict.ACCEPTED if reply.body is not None:
-                return
-            case Verdict.UNKNOWN if reply.body is not None:
-                raise ContractError(f"an answer that the profile does not know: {reply}")
-            case _:
-                raise OAError(str(reply))
+        """Go on with an accepted answer only.
+
+        One that is no data (a page of a proxy) or an error of HTTP is trouble; another that the
+        profile does not describe is a changed contract.
+        """
+        verdict = call.judge(reply)
+        if verdict is Verdict.ACCEPTED and reply.body is not None:
+            return
+        if verdict is Verdict.UNKNOWN and reply.body is not None and reply.status < _ERRORS:
+            raise ContractError(f"an answer that the profile does not know: {reply}")
+        raise OAError(str(reply))
 
     def _written(self, time: datetime) -> str:
         return time.astimezone(self._reader.zone).strftime(self._profile.clock.format)
