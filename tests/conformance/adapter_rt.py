@@ -64,8 +64,10 @@ async def _server() -> AsyncIterator[tuple[str, Path]]:
 
 def _port(profile: Profile, url: str) -> HttpProfile:
     secrets = {"username": "conn", "password": PASSWORD}
-    # A breaker that opens late: the suite itself makes trouble.
-    limits = Limits(calls_per_second=20, burst=20, failures=50)
+    # A breaker that opens late, since the suite itself makes trouble; and RT takes its time.
+    limits = Limits(
+        calls_per_second=20, burst=20, failures=50, timeout=httpx.Timeout(60, connect=3)
+    )
     return HttpProfile(profile, url, secrets.__getitem__, limits, Accounts())
 
 

@@ -116,8 +116,8 @@ def own_stack(name: str, options: Options | None = None) -> Stack:
 
 
 async def eventually(look: Callable[[], Awaitable[T]], holds: Callable[[T], bool]) -> T:
-    """Look until it holds; after twenty seconds the last answer is the failure."""
-    deadline = asyncio.get_running_loop().time() + 20
+    """Look until it holds; after a minute the last answer is the failure."""
+    deadline = asyncio.get_running_loop().time() + 60
     while not holds(seen := await look()):
         if asyncio.get_running_loop().time() > deadline:
             raise AssertionError(f"never came true; last seen: {seen}")

@@ -52,6 +52,7 @@ def server(folder: Path, port: int, data: Path) -> Process:
         ready=_answers(f"http://127.0.0.1:{port}/REST/2.0/rt"),
         env={**_site(folder, port), "TONGLU_CALLBACK_FILE": str(folder / "callback")},
         cwd=folder,
+        deadline_seconds=180,  # its first start compiles its pages
         provides={"RT_URL": f"http://127.0.0.1:{port}"},
     )
 
