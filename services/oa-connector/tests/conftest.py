@@ -1,10 +1,12 @@
 """A migrated database per test, and the events that bring work."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from chassis.testing import database_fixture
@@ -12,6 +14,9 @@ from events import DocumentId, EmployeeId, Money, TenantId
 from events.workflow import ApprovalRequested, DocumentKind, Mode, RouteStep
 from oa_connector.domain import DecidedStep, Snapshot, Status
 from uuid_utils.compat import uuid7
+
+sys.path.append(str(Path(__file__).parent))  # the tests are no package, and share oa_road.py
+from oa_road import People, Proxy, Road
 
 template, database = database_fixture("oa-connector", Path(__file__).parents[1] / "migrations")
 
@@ -55,3 +60,22 @@ def chen_approved() -> Callable[[ApprovalRequested], Snapshot]:
         return Snapshot(Status.PENDING, event.content_hash, (step,))
 
     return make
+
+
+@pytest.fixture
+def people(flowable) -> People:
+    return People(flowable.url, flowable.admin)
+
+
+@pytest.fixture
+async def proxy(flowable) -> AsyncIterator[Proxy]:
+    address = urlsplit(flowable.url)
+    proxy = Proxy(address.hostname, address.port)
+    await proxy.open()
+    yield proxy
+    await proxy.close()
+
+
+@pytest.fixture
+def road(database, approval) -> Road:
+    return Road(database, approval("chen", "zhou"))

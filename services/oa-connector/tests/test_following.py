@@ -258,4 +258,4 @@ def test_the_window_of_a_list_overlaps_the_one_before_in_the_oas_own_time():
     offset, overlap = timedelta(minutes=7), timedelta(minutes=2)
     window = domain.window_since(NOW, NOW + timedelta(minutes=5), offset, overlap)
     assert window.begins == NOW - overlap
-    assert window.ends == NOW + timedelta(minutes=12)
+    assert window.ends == NOW + timedelta(minutes=12, seconds=1)

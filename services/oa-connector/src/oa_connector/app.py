@@ -10,7 +10,7 @@ from oa_connector.consumer import SUBSCRIPTIONS
 from oa_connector.delivery import Delivery, Pace
 from oa_connector.domain import Accounts, Patience
 from oa_connector.settings import FlowableTenant, ProfileTenant, Settings
-from oa_connector.vendors import ApprovalPort, InboundPort, http_profile, soap_profile
+from oa_connector.vendors import ApprovalPort, InboundPort, http_profile
 from oa_connector.vendors.channel import Limits
 from oa_connector.vendors.flowable import Flowable, FlowableAccess, FlowableCallbacks
 
@@ -70,6 +70,8 @@ def _profiled(
         web = http_profile.load_profile(path)
         inbound = http_profile.callbacks(web, tenant.secret) if web.callback else None
         return http_profile.HttpProfile(web, *more), inbound
+    from oa_connector.vendors import soap_profile  # its library is large: not where none is asked
+
     soap = soap_profile.load_profile(path)
     inbound = soap_profile.callbacks(soap, tenant.secret) if soap.callback else None
     return soap_profile.SoapProfile(soap, *more), inbound

@@ -75,7 +75,7 @@ async def on_task_decided(tx: Tx, event: ApprovalTaskDecided) -> None:
     if mirror is None or event.via == mirror.tenant:
         return
     who = f"{event.decided_by} {event.decided_at:%Y-%m-%d %H:%M:%S %Z}: {event.decision}"
-    note = f"已在同路处理 Decided in Tonglu by {who}"
+    note = f"已在同路处理 Decided in Tonglu by {who} ({event.task_id})"
     await _take_back(tx, [mirror], Farewell("decided in Tonglu", note, event.decision))
 
 
@@ -278,7 +278,7 @@ async def _record(tx: Tx, held: Submission, decide: Callable[[Submission], Move]
         lease_until=None,
     )
     move = decide(known)
-    if row.hints != held.hints or row.state is not held.state:
+    if (row.hints, row.state, row.missed) != (held.hints, held.state, held.missed):
         move = replace(move, due_in=timedelta(0))
     await _make(tx, move)
 

@@ -22,6 +22,8 @@ from oa_connector.domain.submission import (
 # `document@revision`, or the id of a task: `document.revision.step.turn`.
 _KEY = re.compile(r"(?P<document>[0-9A-Za-z-]{1,64})(?:@(?P<whole>\d{1,9})|\.(?P<task>\d{1,9})\.)")
 
+_ROUNDING = timedelta(seconds=1)  # an OA's clock is read in whole seconds
+
 
 class Repair(StrEnum):
     """What an administrator can have done about a difference."""
@@ -62,7 +64,7 @@ def window_since(
 
     Without a watermark it is one day back: what is older, our own open set finds.
     """
-    ends = now + offset
+    ends = now + offset + _ROUNDING
     begins = ends - timedelta(days=1) if watermark is None else watermark
     return Window(begins - overlap, ends)
 

@@ -63,12 +63,11 @@ async def submissions_of(tx: Tx, document_id: DocumentId, revision: int) -> list
 
 
 async def known(tx: Tx, tenant: TenantId, keys: Sequence[str]) -> dict[str, Submission]:
-    """Those of these keys that we have, locked, but for the ones in somebody's hands now."""
+    """Those of these keys that we have, locked; somebody may be at work on them all the same."""
     rows = await tx.fetch(
         "SELECT * FROM submission WHERE tenant = $1 AND business_key = ANY($2)"
-        " AND (lease_until IS NULL OR lease_until <= $3)"
-        " ORDER BY business_key FOR UPDATE SKIP LOCKED",
-        *(tenant, keys, tx.now),
+        " ORDER BY business_key FOR UPDATE",
+        *(tenant, keys),
     )
     return {one.business_key: one for one in map(_submission, rows)}
 

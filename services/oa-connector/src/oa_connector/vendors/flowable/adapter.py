@@ -44,6 +44,7 @@ from oa_connector.vendors.flowable.replies import (
 PROCESS = "tonglu-approval"  # what we bring along
 _RESOURCE = Path(__file__).with_name(f"{PROCESS}.bpmn20.xml")
 _PROFILE = "flowable-7"
+_NOTE = "已在同路处理 Decided in Tonglu"
 _KNOWN_MAJOR = 7
 _PAGE = 200
 _LONGEST_TEXT = 4000  # characters in which Flowable keeps a string variable
@@ -161,14 +162,26 @@ class Flowable:
         return await self.fetch(instance_id)
 
     async def comment(self, instance_id: InstanceId, text: str) -> None:
-        """On the process while it runs; afterwards Flowable keeps comments by its history too."""
+        """On the process while it runs.
+
+        Flowable takes no comment after the end: then whoever decided last finds a task with it.
+        """
         reply = await self._channel.call(
             "POST",
             f"/history/historic-process-instances/{instance_id}/comments",
             json={"message": text},
         )
+        if reply.status_code == httpx.codes.NOT_FOUND:
+            reply = await self._note(instance_id, text)
         if not reply.is_success:
             raise OAError(f"comment: {words(reply)}")
+
+    async def _note(self, instance_id: InstanceId, text: str) -> httpx.Response:
+        decided = [one for one in (await self._tasks(instance_id)).data if one.is_decided]
+        if not decided:
+            raise OAError(f"{instance_id} has ended, and nobody has decided in it")
+        note = {"name": _NOTE, "description": text, "assignee": decided[-1].assignee}
+        return await self._channel.call("POST", "/runtime/tasks", json=note)
 
     async def close(self) -> None:
         await self._channel.close()

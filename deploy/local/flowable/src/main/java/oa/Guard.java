@@ -63,6 +63,9 @@ class Guard extends AbstractFlowableEventListener {
             throw new FlowableForbiddenException(
                     "this task waits for " + task.getAssignee() + " / 这项待办在等 " + task.getAssignee());
         }
+        if (task.getProcessInstanceId() == null) {
+            return; // a note to one person: there is nothing to decide
+        }
         var outcome = task.getVariableLocal("outcome");
         if (outcome == null) {
             throw new FlowableIllegalArgumentException(

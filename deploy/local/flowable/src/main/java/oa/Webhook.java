@@ -87,6 +87,9 @@ class Webhook extends AbstractFlowableEventListener {
     /** Facts are read here: once the transaction is over, entities can no longer be asked. */
     @Override
     public void onEvent(FlowableEvent event) {
+        if (((FlowableEngineEvent) event).getProcessInstanceId() == null) {
+            return; // a note to one person belongs to no process
+        }
         var facts = facts((FlowableEngineEvent) event);
         TransactionSynchronizationManager.registerSynchronization(
                 new TransactionSynchronization() {

@@ -4,12 +4,12 @@ const words = {
     whose: "流程引擎与 REST 接口来自 Flowable，本页面由同路提供。", wrong: "工号或密码不对", away: "OA 没有响应，请稍后再试",
     none: "没有待办", noneDone: "还没有办过", submitter: "提交人", number: "单号", fingerprint: "内容指纹", road: "审批记录",
     opinion: "审批意见", approve: "同意", return: "退回", reject: "驳回", back: "‹ 返回", waiting: "正在审批", needs: "退回或驳回请写明原因",
-    gone: "这项待办已被处理", since: "到达", approved: "已同意", rejected: "已驳回", returned: "已退回", details: "摘要", open_claim: "在同路中查看", cancelled: "已撤销" },
+    gone: "这项待办已被处理", since: "到达", approved: "已同意", rejected: "已驳回", returned: "已退回", details: "摘要", open_claim: "在同路中查看", noted: "知道了", cancelled: "已撤销" },
   en: { title: "Approvals", leave: "Sign out", signin: "Sign in", person: "Employee id", password: "Password", enter: "Enter", open: "To do", done: "Done",
     whose: "Engine and REST by Flowable, this page by Tonglu.", wrong: "Wrong id or password", away: "The OA does not answer, try again soon",
     none: "Nothing to do", noneDone: "Nothing done yet", submitter: "From", number: "Document", fingerprint: "Content hash", road: "Decisions",
     opinion: "Opinion", approve: "Approve", return: "Return", reject: "Reject", back: "‹ Back", waiting: "deciding", needs: "Say why before you return or reject",
-    gone: "Somebody has dealt with this task", since: "since", approved: "approved", rejected: "rejected", returned: "returned", details: "Summary", open_claim: "See it in Tonglu", cancelled: "cancelled" },
+    gone: "Somebody has dealt with this task", since: "since", approved: "approved", rejected: "rejected", returned: "returned", details: "Summary", open_claim: "See it in Tonglu", noted: "Got it", cancelled: "cancelled" },
 };
 const past = { approve: "approved", reject: "rejected", return: "returned" };
 const $ = (id) => document.getElementById(id);
@@ -82,12 +82,27 @@ function line(task) {
 async function choose(task) {
   state.chosen = task;
   drawList();
-  const road = await ask(`process-api/history/historic-task-instances?processInstanceId=${task.processInstanceId}&includeTaskLocalVariables=true&sort=startTime&order=asc`);
+  const road = !task.processInstanceId ? { data: [] } : await ask(`process-api/history/historic-task-instances?processInstanceId=${task.processInstanceId}&includeTaskLocalVariables=true&sort=startTime&order=asc`);
   drawDetail(task, road.data);
   $("work").classList.add("one");
 }
 
+/** A task without a process is a note: who has won, where both sides had decided. */
+function drawNote(task) {
+  const problem = el("p", { class: "hint bad", role: "alert", hidden: "" });
+  $("detail").replaceChildren(...[
+    el("button", { class: "quiet back", type: "button", onclick: close }, t("back")),
+    el("div", { class: "card stack" },
+      el("h2", {}, task.name), el("div", {}, task.description ?? ""), problem),
+    task.endTime ? null : el("div", { class: "bar" },
+      el("button", { class: "main", type: "button", onclick: () => send(task, "approve", "", problem) }, t("noted")))]
+    .filter((node) => node !== null));
+  $("detail").classList.add("stack");
+  $("detail").hidden = false;
+}
+
 function drawDetail(task, road) {
+  if (!task.processInstanceId) return drawNote(task);
   const get = (name) => valueOf(task.variables, name);
   const opinion = el("textarea", { id: "opinion", rows: "2", maxlength: "500" });
   const problem = el("p", { class: "hint bad", role: "alert", hidden: "" });
