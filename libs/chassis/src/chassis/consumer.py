@@ -24,6 +24,7 @@ _POLL_MS = 200
 _COMMIT_SECONDS = 0.1
 _GRACE_SECONDS = 20.0  # below the rebalance timeout: the group waits for us
 _ANSWER_SECONDS = 5.0
+_AT_ONCE = 2  # one transaction works in Python while the other waits for the database
 _MAX_BACKOFF_SECONDS = 10.0
 
 
@@ -53,6 +54,7 @@ class Consumer:
         self._lanes: dict[TopicPartition, Lane] = {}
         self._done: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         self._draining = asyncio.Event()
         self._stopped = asyncio.Event()
         self._stopped.set()
@@ -185,6 +187,7 @@ class Consumer:
                 self._routes,
                 done=self._done.__setitem__,
                 has_room=resume,
+                turns=self._turns,
             )
             lane.start()
             self._lanes[place] = lane

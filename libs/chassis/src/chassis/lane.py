@@ -78,6 +78,8 @@ class Lane:
     """Handles the records of one partition in their order, a batch per transaction.
 
     `done(offset)` is told the next offset after each commit; `has_room()` when it takes more.
+    `turns` is shared by the lanes of a process: while a lane waits for its turn, what it will take
+    grows, so that a busy process makes fewer and larger transactions.
     """
 
     place: TopicPartition
@@ -86,6 +88,7 @@ class Lane:
     routes: Routes
     done: Callable[[TopicPartition, int], None]
     has_room: Callable[[TopicPartition], None]
+    turns: asyncio.Semaphore
     is_waiting: bool = False
     _queue: deque[ConsumerRecord] = field(default_factory=deque)
     _queued_bytes: int = 0
@@ -139,29 +142,30 @@ class Lane:
                 metrics.LAG_SECONDS.labels(*self._labels).set(0)
                 self._arrived.clear()
                 await self._arrived.wait()
-            records = self._take()
-            behind = time() - records[0].timestamp / 1000
-            metrics.LAG_SECONDS.labels(*self._labels).set(max(0.0, behind))
-            await self._settle([arrive(record) for record in records])
+            async with self.turns:
+                arrivals = [arrive(record) for record in self._take()]
+                error = await self._attempt(arrivals)
+            if error is not None:
+                await self._settle_failed(arrivals, error)
 
     def _take(self) -> list[ConsumerRecord]:
         records = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+        behind = time() - records[0].timestamp / 1000
+        metrics.LAG_SECONDS.labels(*self._labels).set(max(0.0, behind))
         self._queued_bytes -= sum(len(record.value or b"") for record in records)
         if not self.is_full:
             self.has_room(self.place)
         return records
 
-    async def _settle(self, arrivals: Sequence[Arrival]) -> None:
-        """All at once; where that fails, each half by itself, down to the event to blame."""
-        error = await self._attempt(arrivals)
-        if error is None:
-            return
-        if len(arrivals) > 1:
-            half = len(arrivals) // 2
-            await self._settle(arrivals[:half])
-            await self._settle(arrivals[half:])
-        else:
+    async def _settle_failed(self, arrivals: Sequence[Arrival], error: Exception) -> None:
+        """Each half by itself, down to the event to blame."""
+        if len(arrivals) == 1:
             await self._settle_one(arrivals[0], Trouble(error, self.database.clock()))
+            return
+        half = len(arrivals) // 2
+        for part in (arrivals[:half], arrivals[half:]):
+            if (again := await self._attempt(part)) is not None:
+                await self._settle_failed(part, again)
 
     async def _attempt(self, arrivals: Sequence[Arrival]) -> Exception | None:
         if self._is_stopping:
