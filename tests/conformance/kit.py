@@ -45,6 +45,7 @@ class Delivery:
 
     headers: dict[str, str]
     body: bytes
+    came_at: datetime
 
 
 class Rig(Protocol):
@@ -238,7 +239,7 @@ class Listener:
             head, body = await message(reader)
             pairs = [line.split(b":", 1) for line in head.split(b"\r\n")[1:]]
             headers = {k.decode().lower(): v.strip().decode() for k, v in pairs}
-            self.taken.append(Delivery(headers, body))
+            self.taken.append(Delivery(headers, body, datetime.now(UTC)))
             writer.write(response(204, b""))
             await writer.drain()
         writer.close()

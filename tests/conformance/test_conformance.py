@@ -432,11 +432,10 @@ async def called_back(rig: Rig, instance_id: InstanceId) -> list[Delivery]:
     """The callbacks about a process that was decided just now; those of others still come in."""
 
     async def ours() -> list[Delivery]:
-        now = datetime.now(UTC)
         return [
             one
             for one in rig.listener.taken
-            for hint in rig.inbound.open(one.headers, one.body, now)
+            for hint in rig.inbound.open(one.headers, one.body, one.came_at)
             if hint.instance_id == instance_id
         ]
 
@@ -452,9 +451,8 @@ async def decided(rig: Rig) -> InstanceId:
 @pytest.mark.conformance("回调可验证", "a genuine callback is taken and names its process")
 async def test_a_genuine_callback_names_its_process(rig: Rig):
     first, second, *_ = await called_back(rig, await decided(rig))
-    now = datetime.now(UTC)
-    (hint,) = rig.inbound.open(first.headers, first.body, now)
-    (other,) = rig.inbound.open(second.headers, second.body, now)
+    (hint,) = rig.inbound.open(first.headers, first.body, first.came_at)
+    (other,) = rig.inbound.open(second.headers, second.body, second.came_at)
     assert hint.delivery_id != other.delivery_id
     assert hint.signature != other.signature
 
@@ -462,7 +460,7 @@ async def test_a_genuine_callback_names_its_process(rig: Rig):
 @pytest.mark.conformance("重复的回调可认出", "a callback that comes again has the same name")
 async def test_a_callback_that_comes_again_has_the_same_name(rig: Rig):
     first, *_ = await called_back(rig, await decided(rig))
-    now = datetime.now(UTC)
+    now = first.came_at
     again = now + timedelta(seconds=1)
     assert rig.inbound.open(first.headers, first.body, now) == rig.inbound.open(
         first.headers, first.body, again
@@ -472,7 +470,7 @@ async def test_a_callback_that_comes_again_has_the_same_name(rig: Rig):
 @pytest.mark.conformance("伪造的回调被拒", "a forged callback is refused")
 async def test_a_forged_callback_is_refused(rig: Rig):
     first, *_ = await called_back(rig, await decided(rig))
-    now = datetime.now(UTC)
+    now = first.came_at
     with pytest.raises(CallbackRefusedError):
         rig.stranger().open(first.headers, first.body, now)
     with pytest.raises(CallbackRefusedError):
@@ -484,7 +482,7 @@ async def test_a_changed_or_stale_callback_is_refused(rig: Rig):
     if not rig.port.capabilities.push_signed:
         raise Absent("signatures of callbacks")
     first, *_ = await called_back(rig, await decided(rig))
-    now = datetime.now(UTC)
+    now = first.came_at
     with pytest.raises(CallbackRefusedError):
         rig.inbound.open(first.headers, first.body + b" ", now)
     for skew in (timedelta(minutes=10), -timedelta(minutes=10)):
@@ -496,7 +494,7 @@ async def test_a_changed_or_stale_callback_is_refused(rig: Rig):
 async def test_a_callback_signed_with_the_previous_secret_is_taken(rig: Rig):
     instance_id = await decided(rig)
     first, *_ = await called_back(rig, instance_id)
-    (hint,) = rig.rotated().open(first.headers, first.body, datetime.now(UTC))
+    (hint,) = rig.rotated().open(first.headers, first.body, first.came_at)
     assert hint.instance_id == instance_id
 
 
