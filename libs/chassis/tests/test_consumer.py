@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from bus import Bus, event_on, eventually, make_bus, record_effect, record_effects
-from chassis import lane, metrics
+from chassis import consumer, lane, metrics
 from chassis.consumer import ConsumerStalledError
 from chassis.db import Database, Tx
+from chassis.kafka import partition_of
 from chassis.subscriptions import Received, on, on_batch
 from chassis.words import Reject, Retry
 from prometheus_client import Counter
@@ -172,6 +173,67 @@ async def test_retry_holds_the_partition_in_order_until_its_cause_has_passed(bus
         await eventually(lambda: bus.count("effect"), equals=5)
     assert await bus.effects_of("k") == [0, 1, 2, 3, 4]
     assert await bus.count("inbox_parked") == 0
+
+
+def keys_on_two_partitions(bus: Bus) -> tuple[str, str]:
+    first, *others = (f"k{n}" for n in range(99))
+    place = partition_of(first, bus.topic.partitions)
+    return first, next(k for k in others if partition_of(k, bus.topic.partitions) != place)
+
+
+async def test_a_partition_that_waits_for_a_retry_leaves_its_turn_to_another(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "_AT_ONCE", 1)
+    stuck, other = keys_on_two_partitions(bus)
+    tried = []
+
+    async def not_yet(tx: Tx, event: Any) -> None:
+        if event.key == stuck:
+            tried.append(event.n)
+            raise Retry("not there yet", after=timedelta(seconds=60))
+        await record_effect(tx, event)
+
+    async def tries() -> bool:
+        return bool(tried)
+
+    async with bus.consuming(on(bus.event, not_yet)):
+        await bus.produce(stuck, 1, version=1)
+        await eventually(tries, equals=True)
+        await bus.produce(other, 1, version=1)
+        await eventually(lambda: bus.count("effect"), equals=1)
+    assert await bus.effects() == [(other, 1)]
+
+
+async def test_what_comes_while_a_partition_waits_for_its_turn_is_one_transaction(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "_AT_ONCE", 1)
+    first, other = keys_on_two_partitions(bus)
+    may_go_on, calls = asyncio.Event(), []
+
+    async def hold_the_first(tx: Tx, received: Sequence[Received[Any]]) -> None:
+        calls.append([one.event.key for one in received])
+        if len(calls) == 1:
+            await may_go_on.wait()
+        await record_effects(tx, received)
+
+    async def begun() -> int:
+        return len(calls)
+
+    async with bus.consuming(on_batch(bus.event, hold_the_first)) as running:
+
+        async def waiting() -> int:
+            return sum(len(one._queue) for one in running._lanes.values())
+
+        await bus.produce(first, 1, version=1)
+        await eventually(begun, equals=1)
+        for n in range(1, 6):
+            await bus.produce(other, n, version=n)
+        await eventually(waiting, equals=5)
+        may_go_on.set()
+        await eventually(lambda: bus.count("effect"), equals=6)
+    assert calls == [[first], [other] * 5]
 
 
 async def test_a_bug_is_tried_three_times_and_an_event_before_it_is_not_held_up(bus: Bus) -> None:
