@@ -12,7 +12,17 @@ import uvloop
 from harness import chart, console, machine, save, show
 from servers import servers
 
-PARTS = ("relay", "inbox", "latency", "submit", "approvals", "road", "view", "memory")
+PARTS = (
+    "relay",
+    "inbox",
+    "latency",
+    "submit",
+    "approvals",
+    "road",
+    "reconcile",
+    "view",
+    "memory",
+)
 
 
 async def main(names: list[str]) -> None:
