@@ -235,6 +235,8 @@ async def test_task_of_others_is_not_found_by_who_has_no_part_in_it(
 async def test_who_was_sent_a_copy_may_read_and_comment(submitted, post, read) -> None:
     await submitted()
     assert (await read("wei", "approvals/c-1")).status_code == 404
+    answer = await post("lin", f"{TASK}/copy", to=["wei", "nobody"])
+    assert (answer.status_code, answer.json()["title"]) == (422, "person not here")
     assert (await post("lin", f"{TASK}/copy", to=["wei"])).status_code == 200
     assert (await post("wei", f"{TASK}/comment", text="知悉")).status_code == 200
     acts = (await read("wei", "approvals/c-1")).json()["acts"]

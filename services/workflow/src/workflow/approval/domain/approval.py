@@ -115,10 +115,10 @@ class Approval:
         """Everyone whose turn it may be once this task is decided or closed."""
         following = self.following(task.step)
         asked, round_ = self.planned(task.step), self.round_of(task.step)
-        found = list(following.found) if following else []
+        people = {one.approver_id for one in following.found} if following else set()
         if len(asked.found) > 1 or len(round_) > 1:  # else no one but the next step can come
-            found += asked.found
-        people = {one.approver_id for one in found} | {one.assignee_id for one in round_[1:]}
+            people |= {one.approver_id for one in asked.found}
+            people |= {one.assignee_id for one in round_}
         return people | {self.back.person} if self.back else people
 
     def asked(self, step: int, moment: Moment, back: Back | None = None) -> "Approval":

@@ -136,6 +136,18 @@ def returned_to_step(approval: Approval, task: Task, act: Act, moment: Moment) -
     return said.returned_to(act.to_step, back, moment)
 
 
+def copied(approval: Approval, task: Task, act: Act, moment: Moment) -> Approval:
+    """抄送: these people may read it.
+
+    Raises:
+        PersonNotHere: one of them is unknown, or has left.
+    """
+    for target in act.targets:
+        if target in moment.gone:
+            raise PersonNotHere(target)
+    return noted(approval, Verb.COPY, act, moment, task)
+
+
 def urged(
     approval: Approval, task: Task, act: Act, last: datetime | None, moment: Moment
 ) -> Approval:
@@ -154,7 +166,7 @@ def urged(
 
 
 def noted(approval: Approval, verb: Verb, act: Act, moment: Moment, task: Task) -> Approval:
-    """It was done; where it changes no task, that is all (抄送, 评论)."""
+    """It was done; where it changes no task, that is all."""
     return approval.saying(
         ApprovalActed(
             document_id=approval.document_id,

@@ -23,6 +23,7 @@ from workflow.approval.domain import (
     added_after,
     added_before,
     content_changed,
+    copied,
     decided,
     delegated,
     moves,
@@ -113,6 +114,8 @@ async def act_on_task(tx: Tx, id_: TaskId, verb: Verb, act: Act) -> Approval | N
             after = urged(approval, task, act, last, moment)
         elif verb in _MINE:
             after = _MINE[verb](approval, task, act, moment)
+        elif verb is Verb.COPY:
+            after = copied(approval, task, act, moment)
         else:
             after = noted(approval, verb, act, moment, task)
         await keep(tx, [Change(approval, after)])
