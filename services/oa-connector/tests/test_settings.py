@@ -72,5 +72,15 @@ def test_a_lease_that_could_run_out_under_a_call_is_refused(environment):
 async def test_the_service_is_composed_from_its_settings(environment):
     environment.setenv("TENANTS", json.dumps({"flowable": TENANT}))
     composed = service()
-    assert [path.suffix for path in composed.migrations.iterdir()] == [".sql"]
+    assert {path.suffix for path in composed.migrations.iterdir()} == {".sql"}
     assert [loop.__name__ for loop in composed.loops] == ["deliver"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "profile"), [("http_profile", "rt5.yaml"), ("soap_profile", "workflow-soap.yaml")]
+)
+async def test_an_oa_that_a_profile_describes_needs_no_code(environment, kind, profile):
+    secrets = {"username": "conn", "password": "x", "callback": "hook"}
+    tenant = {"kind": kind, "base_url": "http://oa.test", "profile": profile, "secrets": secrets}
+    environment.setenv("TENANTS", json.dumps({"one": tenant, "two": {**tenant, "burst": 2}}))
+    assert len(service().routers) == 2

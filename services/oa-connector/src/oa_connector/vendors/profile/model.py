@@ -295,11 +295,12 @@ class ProfileBase(Part, Generic[C]):
 
     @model_validator(mode="after")
     def _placeholders(self) -> Self:
-        for place, call, known in self._calls():
+        for place, call, known in self.calls():
             call.check_placeholders(place, known)
         return self
 
-    def _calls(self) -> list[tuple[str, C, frozenset[str]]]:
+    def calls(self) -> list[tuple[str, C, frozenset[str]]]:
+        """Every call that it makes, with its place and the placeholders that can stand there."""
         calls = [
             ("create", self.create.call, _FORM),
             ("fetch", self.fetch.call, _ONE),
