@@ -224,9 +224,7 @@ async def test_doubt_waits_where_there_is_no_administrator(
         await do(handlers.on_oa_drift, oa_drift())
 
 
-async def test_withdrawal_calls_the_approval_off_once(
-    database, do, hand_in, submitted
-) -> None:
+async def test_withdrawal_calls_the_approval_off_once(database, do, hand_in, submitted) -> None:
     await submitted()
     assert await hand_in(withdrawal(2)) == ()
     closed, fact = await hand_in(withdrawal())
