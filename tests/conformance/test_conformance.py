@@ -332,11 +332,12 @@ async def test_a_comment_on_a_process_that_has_ended_is_visible(rig: Rig):
     instance_id = await created(rig, command(rig.template, "chen"))
     await rig.decide(instance_id, "chen", "approve", "同意")
     await until(rig, instance_id, Status.APPROVED)
+    note = f"先到先得：以同路为准 {instance_id}"
     try:
-        await rig.port.comment(instance_id, "先到先得：以同路为准")
+        await rig.port.comment(instance_id, note)
     except OAError as error:
         raise Absent(f"comments after the end: {error}") from error
-    assert "先到先得：以同路为准" in "\n".join(await rig.comments(instance_id))
+    assert note in "\n".join(await rig.comments(instance_id))
 
 
 async def pages(rig: Rig, by: Sight, window: Window) -> list[Page]:
