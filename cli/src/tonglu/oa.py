@@ -69,7 +69,7 @@ def drift(
 
     Example: tonglu oa drift
     """
-    cases = _ask("GET", "/drift", params={"resolved": resolved})["items"]
+    cases = _ask("GET", "/drift", params=[("resolved", resolved)])["items"]
     _show_cases(cases, output)
     if cases and not resolved:
         raise typer.Exit(Exit.DIFFERENT)

@@ -20,6 +20,8 @@ FOLDER = Path(profiles.__path__[0])
 URL = "http://oa.test/soap"
 WSSE = "{http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd}"
 
+GIVEN = '{"code": 0, "data": {"requestId": "7"}}'
+
 
 def envelope(inner: str) -> str:
     return (
@@ -68,7 +70,7 @@ def command(title: str = "上海") -> SubmitApproval:
 @pytest.mark.parametrize(
     ("reply", "outcome"),
     [
-        (httpx.Response(200, text=created('{"code": 0, "data": {"requestId": "7"}}')), "ACCEPTED"),
+        (httpx.Response(200, text=created(GIVEN)), "ACCEPTED"),
         (httpx.Response(200, text=created('{"code": 1, "data": {"requestId": "7"}}')), "UNKNOWN"),
         (httpx.Response(200, text=created('{"code": 0, "data": {}}')), "UNKNOWN"),
         (httpx.Response(200, text=created("")), "UNKNOWN"),
@@ -76,6 +78,15 @@ def command(title: str = "上海") -> SubmitApproval:
         (httpx.Response(200, text="<html><body>login</body></html>"), "UNKNOWN"),
         (httpx.Response(200, content=b"\xff\xfe"), "UNKNOWN"),
         (httpx.Response(200), "UNKNOWN"),
+        (httpx.Response(202), "UNKNOWN"),
+        (httpx.Response(200, text=created(GIVEN)[:-5]), "UNKNOWN"),
+        (httpx.Response(200, text=created(GIVEN).replace("doCreate", "doDelete")), "UNKNOWN"),
+        (httpx.Response(200, text=created(GIVEN).replace("Body", "Boddy")), "UNKNOWN"),
+        (httpx.Response(200, text=envelope("")), "UNKNOWN"),
+        (httpx.Response(200, text=envelope("words")), "UNKNOWN"),
+        (httpx.Response(200, text=envelope("<x/><y/>")), "UNKNOWN"),
+        (httpx.Response(500, text=created(GIVEN)), "UNKNOWN"),
+        (httpx.Response(404, text=fault("Client.Refused")), "REJECTED"),
         (httpx.Response(500, text=fault("Client.Refused")), "REJECTED"),
         (httpx.Response(500, text=fault("Client.Unauthenticated")), "RETRY_LATER"),
         (httpx.Response(500, text=fault("Server.Busy")), "RETRY_LATER"),
@@ -85,7 +96,6 @@ def command(title: str = "上海") -> SubmitApproval:
         (httpx.ConnectError("refused"), "RETRY_LATER"),
         (httpx.ReadTimeout("slow"), "UNKNOWN"),
     ],
-    ids=lambda value: str(value)[:30],
 )
 @respx.mock
 async def test_each_answer_to_a_create_means_no_more_than_it_says(oa, reply, outcome):

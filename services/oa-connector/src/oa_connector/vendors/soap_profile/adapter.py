@@ -15,22 +15,24 @@ from zeep.transports import Transport
 from zeep.wsse.username import UsernameToken
 
 from oa_connector.domain import Accounts
-from oa_connector.vendors import InboundPort
-from oa_connector.vendors.channel import Channel, Limits
+from oa_connector.vendors import InboundPort, NotSentError
+from oa_connector.vendors.channel import Channel, Limits, said
 from oa_connector.vendors.profile import (
     ProfiledCallbacks,
     ProfiledOA,
     ProfileError,
     Reader,
     Reply,
+    UnsendableError,
     Values,
+    own_account,
     rendered,
 )
-from oa_connector.vendors.profile.writing import UnsendableError
 from oa_connector.vendors.soap_profile.model import Profile, SoapCall
 
 Secrets = Callable[[str], str]
 # What is written is checked by zeep; what comes back may hold more than its WSDL says.
+_BODY = "{http://schemas.xmlsoap.org/soap/envelope/}Body"
 _SETTINGS = zeep.Settings(strict=False, xml_huge_tree=False, forbid_entities=True, forbid_dtd=True)
 
 
@@ -49,9 +51,9 @@ class SoapProfile(ProfiledOA[SoapCall]):
         limits: Limits,
         accounts: Accounts,
     ) -> None:
-        own_account = None if profile.account is None else secrets(profile.account)
         channel = Channel(base_url.rstrip("/"), limits)
-        super().__init__(profile, channel, self._request, Reader(profile, accounts, own_account))
+        reader = Reader(profile, accounts, own_account(profile, secrets))
+        super().__init__(profile, channel, self._request, reader)
         self._soap = profile
         self._secrets = secrets
         self._client, self._binding = _client(profile)
@@ -85,37 +87,38 @@ class SoapProfile(ProfiledOA[SoapCall]):
         return written
 
     def _token(self) -> UsernameToken | None:
+        """Raises: NotSentError, when a secret is not there; nothing is sent without it."""
         security = self._soap.security
         if security is None:
             return None
-        return UsernameToken(
-            self._secrets(security.username),
-            self._secrets(security.password),
-            use_digest=security.kind == "digest",
-        )
+        try:
+            username, password = self._secrets(security.username), self._secrets(security.password)
+        except (KeyError, ValueError, OSError) as error:
+            raise NotSentError(f"a secret cannot be read: {said(error)}") from error
+        return UsernameToken(username, password, use_digest=security.kind == "digest")
 
     def _reply(self, call: SoapCall, sent: httpx.Response) -> Reply:
-        """What is no envelope has no body: a page of a proxy says nothing of the process.
+        """What is no whole envelope has no body: a page of a proxy says nothing of the process.
 
         An operation that returns nothing has found nothing.
         """
         headers = {name.lower(): value for name, value in sent.headers.items()}
+        unread = Reply(sent.status_code, None, sent.text, headers)
+        if not _is_envelope(sent.content):
+            return unread
+        bare = httpx.Response(sent.status_code, content=sent.content)
         try:
             operation = self._binding.get(call.operation)
-            result = self._binding.process_reply(self._client, operation, sent)
+            result = self._binding.process_reply(self._client, operation, bare)
         except exceptions.Fault as fault:
-            if fault.code is None:  # a page that happens to be well-formed
-                return Reply(sent.status_code, None, sent.text, headers)
-            said = {"code": str(fault.code), "message": str(fault.message)}
-            return Reply(500, {"fault": said}, f"{fault.code}: {fault.message}", headers)
-        except _UNREADABLE:
-            return Reply(sent.status_code, None, sent.text, headers)
-        return Reply(
-            sent.status_code,
-            _parsed(call, [] if result is None else _plain(result)),
-            sent.text,
-            headers,
-        )
+            if fault.code is None:  # an error of HTTP around something else
+                return unread
+            told = {"code": str(fault.code), "message": str(fault.message)}
+            return Reply(500, {"fault": told}, f"{fault.code}: {fault.message}", headers)
+        except (exceptions.Error, ValueError, LookupError):
+            return unread
+        body = _parsed(call, [] if result is None else _plain(result))
+        return Reply(sent.status_code, body, sent.text, headers)
 
 
 def callbacks(profile: Profile, secrets: Secrets) -> InboundPort:
@@ -159,6 +162,15 @@ def _client(profile: Profile) -> tuple[Any, Any]:
         if call.operation not in binding.all():
             raise ProfileError(f"{file}: {place}: the service has no operation {call.operation}")
     return client, binding
+
+
+def _is_envelope(content: bytes) -> bool:
+    """Whether it is well-formed to its end: zeep would make the best of one that was cut short."""
+    parser = etree.XMLParser(resolve_entities=False, no_network=True)
+    try:
+        return etree.fromstring(content, parser).find(_BODY) is not None
+    except (etree.XMLSyntaxError, ValueError):
+        return False
 
 
 def _plain(result: Any) -> Any:
