@@ -31,13 +31,9 @@ from oa_connector.vendors.profile import (
 from oa_connector.vendors.soap_profile.model import Profile, SoapCall
 
 Secrets = Callable[[str], str]
-# What is written is checked by zeep; what comes back may hold more than its WSDL says.
 _BODY = "{http://schemas.xmlsoap.org/soap/envelope/}Body"
+# What is written is checked by zeep; what comes back may hold more than its WSDL says.
 _SETTINGS = zeep.Settings(strict=False, xml_huge_tree=False, forbid_entities=True, forbid_dtd=True)
-
-
-# zeep looks for the root of whatever came: an AttributeError is how it says that there is none.
-_UNREADABLE = (exceptions.Error, etree.XMLSyntaxError, ValueError, LookupError, AttributeError)
 
 
 class SoapProfile(ProfiledOA[SoapCall]):
