@@ -1,5 +1,6 @@
 """The composition root: settings, one adapter per OA, the loops over them."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from oa_connector.settings import FlowableTenant, ProfileTenant, Settings
 from oa_connector.vendors import ApprovalPort, InboundPort, http_profile
 from oa_connector.vendors.channel import Limits
 from oa_connector.vendors.flowable import Flowable, FlowableAccess, FlowableCallbacks
+
+Secrets = Callable[[str], str]
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 PROFILES = Path(__file__).parent / "profiles"
@@ -58,23 +61,22 @@ def _adapter(
             claim_url=claim_url,
         )
         return Flowable(access, limits, accounts), FlowableCallbacks(tenant.secret)
-    return _profiled(tenant, limits, accounts)
+    return _profiled(tenant, claim_url, (tenant.base_url, tenant.secret, limits, accounts))
 
 
 def _profiled(
-    tenant: ProfileTenant, limits: Limits, accounts: Accounts
+    tenant: ProfileTenant, claim_url: str, reached: tuple[str, Secrets, Limits, Accounts]
 ) -> tuple[ApprovalPort, InboundPort | None]:
     path = tenant.profile if tenant.profile.exists() else PROFILES / tenant.profile.name
-    more = (tenant.base_url, tenant.secret, limits, accounts)
     if tenant.kind == "http_profile":
-        web = http_profile.load_profile(path)
+        web = http_profile.load_profile(path).with_claim_url(claim_url)
         inbound = http_profile.callbacks(web, tenant.secret) if web.callback else None
-        return http_profile.HttpProfile(web, *more), inbound
+        return http_profile.HttpProfile(web, *reached), inbound
     from oa_connector.vendors import soap_profile  # its library is large: not where none is asked
 
-    soap = soap_profile.load_profile(path)
+    soap = soap_profile.load_profile(path).with_claim_url(claim_url)
     inbound = soap_profile.callbacks(soap, tenant.secret) if soap.callback else None
-    return soap_profile.SoapProfile(soap, *more), inbound
+    return soap_profile.SoapProfile(soap, *reached), inbound
 
 
 def _pace(settings: Settings) -> Pace:

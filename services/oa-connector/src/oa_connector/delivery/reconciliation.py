@@ -104,18 +104,26 @@ class Reconciliation:
                     await store.case_done(tx, case.id)
 
     async def _read_open(self, database: Database) -> int:
-        """Read each process of our open set that was not read since the last cycle."""
+        """Read each process of our open set that was not read since the last cycle.
+
+        As many at once as the pace allows; the next is taken when one of them is done.
+        """
         read, after = 0, ""
+        reading: set[asyncio.Task[None]] = set()
+        async with asyncio.TaskGroup() as group:
+            while page := await self._take(database, after, self.pace.at_once - len(reading)):
+                reading |= {
+                    group.create_task(self.follow(database, self.oa, taken)) for taken in page
+                }
+                read, after = read + len(page), page[-1].submission.business_key
+                if len(reading) == self.pace.at_once:
+                    _, reading = await asyncio.wait(reading, return_when=asyncio.FIRST_COMPLETED)
+        return read
+
+    async def _take(self, database: Database, after: str, limit: int) -> list[Taken]:
         unread = timedelta(seconds=self.pace.reconcile_every)
         lease = timedelta(seconds=self.pace.lease)
-        while True:
-            async with database.transaction() as tx:
-                page = await store.take_open(
-                    tx, (self.tenant, after), tx.now - unread, limit=self.pace.at_once, lease=lease
-                )
-            if not page:
-                return read
-            async with asyncio.TaskGroup() as group:
-                for taken in page:
-                    group.create_task(self.follow(database, self.oa, taken))
-            read, after = read + len(page), page[-1].submission.business_key
+        async with database.transaction() as tx:
+            return await store.take_open(
+                tx, (self.tenant, after), tx.now - unread, limit=limit, lease=lease
+            )

@@ -283,6 +283,10 @@ class ProfileBase(Part, Generic[C]):
     form: FormProbe[C] | None = None
     callback: Callback | None = None
 
+    def with_claim_url(self, claim_url: str) -> Self:
+        """The profile with where approvers see a document, unless it says so itself."""
+        return self if self.claim_url else self.model_copy(update={"claim_url": claim_url})
+
     @model_validator(mode="after")
     def _can_be_found_again(self) -> Self:
         if self.idempotency is Idempotency.SEARCHABLE and self.resolve is None:
