@@ -5,9 +5,9 @@ stands for the OA's own pages: JSON posts by which people decide, take back, del
 """
 
 import argparse
-import base64
 import hashlib
 import hmac
+import itertools
 import json
 import socketserver
 import sys
@@ -17,10 +17,11 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
+from security import Guard
 from spyne import (
     Application,
     Array,
@@ -36,9 +37,6 @@ from spyne.protocol.soap import Soap11
 from spyne.server.wsgi import WsgiApplication
 
 NAMESPACE = "urn:example:workflow"
-_WSSE = "{http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd}"
-_WSU = "{http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd}"
-_FRESH = timedelta(minutes=5)
 RESULTS = {"approve": "同意", "reject": "不同意", "return": "退回"}
 ENDS = {"同意": "已归档", "不同意": "已驳回", "退回": "已退回"}
 
@@ -108,12 +106,13 @@ class OA:
     """Everything that the OA knows, behind one lock."""
 
     def __init__(self, accounts: dict[str, str], callback: str, secret: str) -> None:
-        self.accounts = accounts
+        self.guard = Guard(accounts)
         self.callback = callback
         self.secret = secret
         self.lock = threading.RLock()
         self.requests: dict[int, Request] = {}
-        self.nonces: set[str] = set()
+        self.numbers = itertools.count(1000)  # one that was deleted is not given again
+        self.delay = 0.0  # seconds between what it does and what it says
         self.form = ["documentId", "contentHash", "amount", "currency", "details", "claimUrl"]
         self.people = {"chen", "zhou", "lin"}
 
@@ -127,7 +126,7 @@ class OA:
         steps = [Step(who, "待办" if n == 0 else "未到") for n, who in enumerate(approvers)]
         now = datetime.now(UTC)
         with self.lock:
-            id_ = 1000 + len(self.requests)
+            id_ = next(self.numbers)
             self.requests[id_] = Request(
                 id_, asked.requestKey or "", asked.title or "", kept, steps, now, now
             )
@@ -194,32 +193,6 @@ class OA:
             urllib.request.urlopen(opened, timeout=5).close()  # noqa: S310
         except OSError as error:
             sys.stderr.write(f"callback lost: {error}\n")
-
-    def sign_in(self, header: Any) -> None:
-        """WS-Security UsernameToken: digest or text, fresh, and never twice.
-
-        Raises:
-            Fault: anything else.
-        """
-        token = None if header is None else header.find(f".//{_WSSE}UsernameToken")
-        if token is None:
-            raise Fault("Client.Unauthenticated", "缺少 UsernameToken")
-        name, password = token.findtext(f"{_WSSE}Username"), token.find(f"{_WSSE}Password")
-        known = self.accounts.get(name or "", "")
-        nonce, created = token.findtext(f"{_WSSE}Nonce"), token.findtext(f"{_WSU}Created")
-        if (password.get("Type") or "").endswith("#PasswordDigest"):
-            digest = hashlib.sha1(  # noqa: S324 -- as the standard has it
-                base64.b64decode(nonce or "") + (created or "").encode() + known.encode()
-            ).digest()
-            is_right = hmac.compare_digest(base64.b64encode(digest).decode(), password.text or "")
-            age = datetime.now(UTC) - datetime.fromisoformat(created or "1970-01-01T00:00:00+00:00")
-            with self.lock:
-                is_right = is_right and abs(age) < _FRESH and nonce not in self.nonces
-                self.nonces.add(nonce or "")
-        else:
-            is_right = hmac.compare_digest(known, password.text or "")
-        if not known or not is_right:
-            raise Fault("Client.Unauthenticated", "用户名或密码有误")
 
 
 def shown(request: Request, *, whole: bool) -> Workflow:
@@ -305,7 +278,7 @@ def service(oa: OA, version: str) -> type[ServiceBase]:  # noqa: C901 -- one sho
             return list(oa.form)
 
     WorkflowService.event_manager.add_listener(
-        "method_call", lambda ctx: oa.sign_in(_header(ctx.in_document))
+        "method_call", lambda ctx: oa.guard.check(_header(ctx.in_document))
     )
     return WorkflowService
 
@@ -323,26 +296,35 @@ def _page(
 
 
 def people(oa: OA, told: dict[str, Any]) -> Any:
-    """What people and administrators do on the OA's own pages."""
+    """What people do on the OA's own pages."""
     match told:
         case {"do": "decide", "id": id_, "who": who, "outcome": outcome, "opinion": opinion}:
             return oa.decide(int(id_), who, RESULTS[outcome], opinion)
         case {"do": "take_back", "id": id_}:
             return oa.take_back(int(id_))
-        case {"do": "delete", "id": id_}:
-            with oa.lock:
-                return oa.requests.pop(int(id_)).id
-        case {"do": "change", "id": id_, "field": name, "value": value}:
-            with oa.lock:
-                oa.get(id_).fields[name] = value
-                return oa.changed(oa.get(id_), "change")
-        case {"do": "form", "fields": fields}:
-            oa.form = fields
-            return fields
         case {"do": "remarks", "id": id_}:
             return oa.get(id_).remarks
         case _:
-            raise Fault("Client.Refused", f"cannot: {told}")
+            return administrators(oa, told)
+
+
+def administrators(oa: OA, told: dict[str, Any]) -> None:
+    """What those do who look after the OA, for good or ill."""
+    with oa.lock:
+        match told:
+            case {"do": "delete", "id": id_}:
+                oa.requests.pop(int(id_))
+            case {"do": "change", "id": id_, "field": name, "value": value}:
+                oa.get(id_).fields[name] = value
+                oa.changed(oa.get(id_), "change")
+            case {"do": "form", "fields": fields}:
+                oa.form = fields
+            case {"do": "password", "user": user, "password": password}:
+                oa.guard.accounts = {user: password}
+            case {"do": "delay", "seconds": seconds}:
+                oa.delay = seconds
+            case _:
+                raise Fault("Client.Refused", f"cannot: {told}")
 
 
 Start = Callable[[str, list[tuple[str, str]]], Any]
@@ -360,8 +342,9 @@ def application(oa: OA, version: str) -> Callable[[dict[str, Any], Start], Itera
 
     def answer(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
         if environ["PATH_INFO"] != "/people":
-            found: Iterable[bytes] = soap(environ, start)
-            return found
+            answered = list(soap(environ, start))
+            time.sleep(oa.delay)
+            return answered
         told = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"] or 0)))
         try:
             said, status = people(oa, told), "200 OK"
