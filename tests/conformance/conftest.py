@@ -17,6 +17,7 @@ from kit import Absent, Rig  # noqa: E402 -- after the path is known
 
 pytest_plugins = ["local_stack.testing"]
 
+_SECONDS = 900  # a first run installs an OA and compiles its pages
 _MARKS = {"passed": "✓", "skipped": "—", "error": "✗ failed", "failed": "✗ failed"}
 
 
@@ -53,6 +54,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         row = item.get_closest_marker("conformance")
         if row is not None and item.path.parent == _HERE:
             item.add_marker(pytest.mark.xdist_group("conformance"))
+            item.add_marker(pytest.mark.timeout(_SECONDS))
             name = item.callspec.params["rig"]  # type: ignore[attr-defined]
             item.user_properties.append(("conformance", [name, *row.args]))
 
