@@ -1,5 +1,6 @@
 """The SOAP adapter against odd answers; a real server is in tests/conformance."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from oa_connector.domain import Accounts, Form, SubmitApproval, SubmitOutcome
 from oa_connector.vendors import OAError
 from oa_connector.vendors.channel import Limits
 from oa_connector.vendors.profile import ProfileError
-from oa_connector.vendors.soap_profile import SoapProfile, load_profile
+from oa_connector.vendors.soap_profile import Profile, SoapProfile, load_profile
 
 FOLDER = Path(profiles.__path__[0])
 URL = "http://oa.test/soap"
@@ -49,12 +50,14 @@ def secrets() -> dict[str, str]:
 
 @pytest.fixture
 async def oa(secrets):
-    profile = load_profile(FOLDER / "workflow-soap.yaml")
-    port = SoapProfile(
-        profile, "http://oa.test", secrets.__getitem__, Limits(failures=99), Accounts()
-    )
+    port = adapter(load_profile(FOLDER / "workflow-soap.yaml"), secrets)
     yield port
     await port.close()
+
+
+def adapter(profile: Profile, secrets: dict[str, str]) -> SoapProfile:
+    limits = Limits(failures=99)
+    return SoapProfile(profile, "http://oa.test", secrets.__getitem__, limits, Accounts())
 
 
 def command(title: str = "上海") -> SubmitApproval:
@@ -131,6 +134,29 @@ async def test_every_call_is_signed_anew_and_with_the_secret_of_the_moment(oa, s
 async def test_what_xml_cannot_hold_is_refused_before_it_is_sent(oa):
     route = respx.post(URL).respond(200)
     assert (await oa.submit(command("a\x00b"))).outcome is SubmitOutcome.REJECTED
+    assert not route.called
+
+
+@respx.mock
+async def test_an_argument_that_is_json_keeps_its_shape_whatever_people_write(secrets):
+    profile = load_profile(FOLDER / "workflow-soap.yaml")
+    request = {"title": {"$json": {"fdTitle": "${title}", "rows": "${details}"}}}
+    call = profile.create.call.model_copy(update={"arguments": {"request": request}})
+    create = profile.create.model_copy(update={"call": call})
+    port = adapter(profile.model_copy(update={"create": create}), secrets)
+    route = respx.post(URL).respond(200, text=created(GIVEN))
+    title = '", "fdPaid": "yes\\"}]]><x/>${amount}'
+    assert (await port.submit(command(title))).outcome is SubmitOutcome.ACCEPTED
+    sent = etree.fromstring(route.calls.last.request.content).findtext(".//{*}title")
+    assert json.loads(sent) == {"fdTitle": title, "rows": ["一"]}
+    await port.close()
+
+
+@respx.mock
+async def test_without_a_secret_nothing_is_sent(oa, secrets):
+    route = respx.post(URL).respond(200)
+    del secrets["password"]
+    assert (await oa.submit(command())).outcome is SubmitOutcome.RETRY_LATER
     assert not route.called
 
 

@@ -13,7 +13,8 @@ class HttpCall(Call):
     """One request; `json` or `form` is its body.
 
     Values in `path` and `params` may hold only what needs no quoting. `body: text` reads an answer
-    that is no JSON as one text, which the JSONPath `$` finds.
+    that is no JSON as one text, which the JSONPath `$` finds. A field of `form` that holds JSON
+    itself is written as a tree under `$json`.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -21,7 +22,7 @@ class HttpCall(Call):
     params: dict[str, str] = Field(default_factory=dict)
     headers: dict[str, str] = Field(default_factory=dict)
     json_body: Any = Field(None, alias="json")
-    form: dict[str, str] | None = None
+    form: dict[str, str | dict[Literal["$json"], Any]] | None = None
     body: Literal["json", "text"] = "json"
 
     @model_validator(mode="after")

@@ -1,5 +1,6 @@
 """What we send: placeholders `${name}` in a tree of texts, and nothing that runs."""
 
+import json
 import re
 from collections.abc import Mapping
 from string import Template
@@ -34,11 +35,13 @@ def rendered(tree: Any, values: Values) -> Any:
     """The tree with its placeholders filled in, leaf by leaf: no value can change its shape.
 
     A text that is one placeholder for several values becomes a list; in a longer text they
-    stand one a line.
+    stand one a line. What stands under the one key `$json` becomes JSON in one text.
     """
     match tree:
         case str():
             return _filled(tree, values)
+        case {"$json": value} if len(tree) == 1:
+            return json.dumps(rendered(value, values), ensure_ascii=False)
         case Mapping():
             return {key: rendered(value, values) for key, value in tree.items()}
         case list() | tuple():

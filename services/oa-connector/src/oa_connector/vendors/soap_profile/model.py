@@ -12,6 +12,7 @@ from oa_connector.vendors.profile.reading import Part
 class SoapCall(Call):
     """One operation of the service; `arguments` by the names of the WSDL.
 
+    An argument that holds JSON itself is written as a tree under `$json`.
     Its answer is read as plain data: `$` is what the operation returns, and a fault stands as
     `{"fault": {"code", "message"}}` under status 500. `parse: json` reads an answer that is JSON
     in one string.
