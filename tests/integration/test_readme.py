@@ -65,7 +65,7 @@ async def test_command_works_on_a_running_tonglu(command: str, town) -> None:
     # An OA that was too busy to be probed at the start is asked again within a minute.
     right = {0, 3} if may_find else {0}
     answer = await eventually(said, until=lambda found: found.returncode in right)
-    assert answer.stdout
+    assert answer.stdout or "read 0" in answer.stderr  # nobody has handed in a claim yet
 
 
 @pytest.mark.xdist_group("town")  # one whole Tonglu at a time

@@ -19,13 +19,14 @@ def _ask(method: str, path: str, **options: Any) -> dict[str, Any]:
 
 @oa.command()
 def ping(output: OutputOption = Output.TABLE) -> None:
-    """Each OA as it answered last; exit code 3 when one does not answer or is not as it was.
+    """Each OA as it answered last; exit code 3 when one did not, or is not what it was.
 
     Example: tonglu oa ping
     """
     rows = [_health(one) for one in _ask("GET", "/tenants")["items"]]
     show(rows, output)
-    if any(row["ok"] == "no" for row in rows):
+    # Where none has been asked yet, nothing is known, and that is not well.
+    if not rows or any(row["ok"] == "no" for row in rows):
         raise typer.Exit(Exit.DIFFERENT)
 
 
