@@ -3,10 +3,12 @@
 import copy
 import hashlib
 import hmac
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import httpx
 import pytest
@@ -247,9 +249,22 @@ async def test_each_way_to_sign_in_reads_its_secret_at_each_call(auth, header, v
 @given(st.text(), st.text())
 def test_no_value_changes_the_shape_of_what_is_sent(first, second):
     tree = {"a": ["${x}", {"b": "${x} and ${y}", "c": "$$"}]}
-    assert rendered(tree, {"x": first, "y": second}) == {
-        "a": [first, {"b": f"{first} and {second}", "c": "$"}]
-    }
+    values = {"x": first, "y": second}
+    whole = {"a": [first, {"b": f"{first} and {second}", "c": "$"}]}
+    assert rendered(tree, values) == whole
+    assert json.loads(rendered({"$json": tree}, values)) == whole
+
+
+@respx.mock
+async def test_a_field_of_a_form_may_hold_json(command):
+    form = {"values": {"$json": {"who": "${approvers}", "hash": "${content_hash}"}}}
+    call = {"method": "POST", "path": "/start", "form": form}
+    port = adapter(create={"call": call, "instance_id": "$.id"})
+    route = respx.post("http://oa.test/start").respond(json={"id": 7})
+    assert (await port.submit(command)).outcome is SubmitOutcome.ACCEPTED
+    (sent,) = parse_qs(route.calls.last.request.content.decode())["values"]
+    assert json.loads(sent) == {"who": ["boss"], "hash": "a1" * 32}
+    await port.close()
 
 
 def process(state: str, *steps: dict, approvers: int = 1) -> dict:
