@@ -166,8 +166,11 @@ async def test_without_a_secret_nothing_is_sent(oa, secrets):
         ({"wsdl": "absent.wsdl"}, "absent.wsdl"),
         ({"probe": {"call": {"operation": "nothing"}, "version": "$",
                     "known": {"at_least": "1", "below": "2"}}}, "no operation nothing"),
+        ({"comment": {"operation": "addRemark", "arguments": {"words": "${text}"}}}, "words"),
+        ({"withdraw": [{"call": {"operation": "withdrawRequest",
+                                 "arguments": {"requestId": {"id": "1"}}}}]}, "withdraw"),
     ],
-    ids=["no file", "no operation"],
+    ids=["no file", "no operation", "no argument", "a list for one value"],
 )  # fmt: skip
 async def test_a_profile_that_does_not_fit_its_wsdl_is_named(tmp_path, secrets, change, said):
     shutil.copy(FOLDER / "workflow-soap.wsdl", tmp_path)

@@ -31,6 +31,8 @@ from oa_connector.vendors.profile import (
 from oa_connector.vendors.soap_profile.model import Profile, SoapCall
 
 Secrets = Callable[[str], str]
+_LISTS = {"approvers", "details"}  # placeholders that stand for several values
+_UNWRITABLE = (exceptions.ValidationError, exceptions.XMLParseError, ValueError, TypeError)
 _BODY = "{http://schemas.xmlsoap.org/soap/envelope/}Body"
 # What is written is checked by zeep; what comes back may hold more than its WSDL says.
 _SETTINGS = zeep.Settings(strict=False, xml_huge_tree=False, forbid_entities=True, forbid_dtd=True)
@@ -55,32 +57,13 @@ class SoapProfile(ProfiledOA[SoapCall]):
         self._client, self._binding = _client(profile)
 
     async def _request(self, call: SoapCall, values: Values) -> Reply:
-        content = self._envelope(call, rendered(call.arguments, values))
+        # Signed anew: a token is good for one call.
+        self._client.wsse = self._token()
+        content = _envelope(self._client, call, values)
         action = self._binding.get(call.operation).soapaction
         headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{action}"'}
         sent = await self._channel.call("POST", self._soap.path, content=content, headers=headers)
         return self._reply(call, sent)
-
-    def _envelope(self, call: SoapCall, arguments: dict[str, Any]) -> bytes:
-        """The envelope, signed anew: a token is good for one call.
-
-        Raises:
-            UnsendableError: the WSDL, or XML itself, has no place for what is to be sent.
-        """
-        self._client.wsse = self._token()
-        try:
-            envelope = self._client.create_message(
-                self._client.service, call.operation, **arguments
-            )
-        except (
-            exceptions.ValidationError,
-            exceptions.XMLParseError,
-            ValueError,
-            TypeError,
-        ) as error:
-            raise UnsendableError(f"{call.operation}: {error}") from error
-        written: bytes = etree.tostring(envelope, encoding="utf-8", xml_declaration=True)
-        return written
 
     def _token(self) -> UsernameToken | None:
         """Raises: NotSentError, when a secret is not there; nothing is sent without it."""
@@ -154,10 +137,29 @@ def _client(profile: Profile) -> tuple[Any, Any]:
         binding = client.service._binding  # noqa: SLF001 -- zeep gives it no other name
     except (OSError, etree.XMLSyntaxError, exceptions.Error, ValueError) as error:
         raise ProfileError(f"{file}: {error}") from error
-    for place, call, _ in profile.calls():
+    for place, call, known in profile.calls():
         if call.operation not in binding.all():
             raise ProfileError(f"{file}: {place}: the service has no operation {call.operation}")
+        try:
+            _envelope(client, call, {name: ("0",) if name in _LISTS else "0" for name in known})
+        except UnsendableError as error:
+            raise ProfileError(f"{file}: {place}: {error}") from error
     return client, binding
+
+
+def _envelope(client: Any, call: SoapCall, values: Values) -> bytes:
+    """The call as it is sent.
+
+    Raises:
+        UnsendableError: the WSDL, or XML itself, has no place for what is to be sent.
+    """
+    arguments = rendered(call.arguments, values)
+    try:
+        envelope = client.create_message(client.service, call.operation, **arguments)
+    except _UNWRITABLE as error:
+        raise UnsendableError(f"{call.operation}: {error}") from error
+    written: bytes = etree.tostring(envelope, encoding="utf-8", xml_declaration=True)
+    return written
 
 
 def _is_envelope(content: bytes) -> bool:
