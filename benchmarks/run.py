@@ -9,6 +9,7 @@ import sys
 
 import structlog
 import uvloop
+from chassis.service import quiet_collector
 from harness import chart, console, machine, save, show
 from servers import servers
 
@@ -28,6 +29,7 @@ PARTS = (
 async def main(names: list[str]) -> None:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    quiet_collector()  # as every service does
     figures, reported = [], {}
     console.print(machine())
     async with servers() as at:

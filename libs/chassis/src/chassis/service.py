@@ -26,7 +26,19 @@ from chassis.subscriptions import Subscription
 
 log = structlog.get_logger()
 _RESTART_SECONDS = 1.0
+_COLLECT_EVERY = (10_000, 20, 20)  # new objects, collections of the young, of the middle-aged
 Loop = Callable[[Database, asyncio.Event], Awaitable[None]]
+
+
+def quiet_collector() -> None:
+    """Let the garbage collector do what a process of batches needs, and no more.
+
+    What is loaded by now stays, so no collection need look at it again. A batch of 1,000 events is
+    alive until its commit: Python's own pace looks through it many times and finds nothing, which
+    was a quarter of a consumer's time.
+    """
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_EVERY)
 
 
 class _Server(uvicorn.Server):
@@ -95,7 +107,7 @@ class Service:
             command_timeout=self.settings.postgres_command_seconds,
         )
         health = Health()
-        gc.freeze()  # what is loaded by now stays: no collection need look at it again
+        quiet_collector()
         try:
             return await _run_parts(self._parts(database, health, draining), health, draining, self)
         finally:
