@@ -1,4 +1,4 @@
-"""The SOAP adapter and a real SOAP server: who may call, what is slow, and what is long."""
+"""A real SOAP server: the adapter's calls, and documents that go the whole way by a profile."""
 
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -8,15 +8,19 @@ from typing import Any
 
 import httpx
 import pytest
+from chassis import Database
 from events import ContentHash, DocumentId, EmployeeId, InstanceId
+from events.oa import Drift, InstanceStatus, OADriftDetected, OAInstanceClosed, OAInstanceOpened
 from local_stack.process import Process, answers
 from local_stack.stack import Stack
 from lxml import etree
 from oa_connector import profiles
-from oa_connector.domain import Accounts, Form, SubmitApproval, SubmitOutcome
+from oa_connector.delivery import Delivery
+from oa_connector.domain import Accounts, Form, State, SubmitApproval, SubmitOutcome
 from oa_connector.vendors import OAError
 from oa_connector.vendors.channel import Limits
 from oa_connector.vendors.soap_profile import Profile, SoapProfile, load_profile
+from oa_road import PACE, QUICK, TENANT, Road, delivering, eventually
 
 pytestmark = pytest.mark.skipif(
     sys.version_info >= (3, 12),
@@ -24,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 FOLDER = Path(profiles.__path__[0])
-SERVER = Path(__file__).parent / "server.py"
+SERVER = Path(__file__).parents[3] / "tests" / "simulators" / "soap_oa" / "server.py"
 USER = "tonglu"
 
 
@@ -78,8 +82,10 @@ async def port(served, profile, secrets) -> AsyncIterator[SoapProfile]:
     await port.close()
 
 
-def adapter(served: Served, profile: Profile, secrets: dict[str, str]) -> SoapProfile:
-    limits = Limits(timeout=httpx.Timeout(5, connect=3))
+def adapter(
+    served: Served, profile: Profile, secrets: dict[str, str], patience: float = 5
+) -> SoapProfile:
+    limits = Limits(timeout=httpx.Timeout(patience, connect=3), failures=99)
     return SoapProfile(profile, served.url, secrets.__getitem__, limits, Accounts())
 
 
@@ -168,3 +174,69 @@ async def test_an_approver_whom_the_oa_does_not_know_is_refused(port):
 
 async def test_a_process_that_never_was_has_vanished(port):
     assert (await port.fetch(InstanceId("1"))).status == "vanished"
+
+
+async def opened(road: Road) -> InstanceId:
+    """The id of the document's process, once the OA has told it."""
+    await eventually(lambda: road.has(OAInstanceOpened))
+    return (await road.submission()).instance_id
+
+
+async def decide(served: Served, instance_id: InstanceId, who: str, outcome: str) -> None:
+    await served.do("decide", id=instance_id, who=who, outcome=outcome, opinion="看过")
+
+
+async def reconcile(database: Database, port: SoapProfile) -> None:
+    await Delivery({TENANT: port}, QUICK, PACE).reconciliation(TENANT).cycle(database)
+
+
+async def test_a_document_is_approved_by_two_people(database, served, port, road):
+    await road.request()
+    async with delivering(database, None, oa=port):
+        instance_id = await opened(road)
+        await decide(served, instance_id, "chen", "approve")
+        await decide(served, instance_id, "zhou", "approve")
+        assert await road.closed_as() is InstanceStatus.APPROVED
+    assert await road.decisions() == [(1, "chen", "approve"), (2, "zhou", "approve")]
+
+
+async def test_a_create_that_was_not_answered_in_time_is_found_again(
+    database, served, profile, secrets, road
+):
+    await served.do("delay", seconds=4)
+    port = adapter(served, profile, secrets, patience=1)
+    await road.request()
+    async with delivering(database, None, oa=port):
+        await eventually(lambda: is_in(road, State.UNKNOWN, State.RESOLVING))
+        await served.do("delay", seconds=0)
+        instance_id = await opened(road)
+        assert [one.instance_id for one in await port.resolve(road.key)] == [instance_id]
+    await port.close()
+
+
+async def is_in(road: Road, *states: State) -> bool:
+    return (await road.submission()).state in states
+
+
+async def test_an_approval_taken_back_in_the_oa_is_told(database, served, port, road):
+    await road.request()
+    async with delivering(database, None, oa=port):
+        instance_id = await opened(road)
+        await decide(served, instance_id, "chen", "approve")
+        await decide(served, instance_id, "zhou", "approve")
+        await road.closed_as()
+        await served.do("take_back", id=instance_id)
+        await reconcile(database, port)
+        await eventually(lambda: road.has(OAInstanceClosed, 2))
+    assert (await road.said())[-1].status is InstanceStatus.REVOKED
+
+
+async def test_an_amount_changed_in_the_oa_decides_nothing(database, served, port, road):
+    await road.request()
+    async with delivering(database, None, oa=port):
+        instance_id = await opened(road)
+        await served.do("change", id=instance_id, field="amount", value="9488.00")
+        await decide(served, instance_id, "chen", "approve")
+        await eventually(lambda: road.has(OADriftDetected))
+    (found,) = [one for one in await road.said() if isinstance(one, OADriftDetected)]
+    assert (found.drift, await road.decisions()) == (Drift.AMOUNT_MISMATCH, [])
