@@ -15,8 +15,6 @@ _HERE = Path(__file__).parent
 sys.path.append(str(_HERE))  # the tests are no package, and share kit.py
 from kit import Absent, Rig  # noqa: E402 -- after the path is known
 
-pytest_plugins = ["local_stack.testing"]
-
 _SECONDS = 900  # a first run installs an OA and compiles its pages
 _MARKS = {"passed": "✓", "skipped": "—", "error": "✗ failed", "failed": "✗ failed"}
 

@@ -93,12 +93,17 @@ class People:
 
 @dataclass
 class Proxy:
-    """Between us and the OA: refuses connections, or drops the reply to a matching request."""
+    """Between us and the OA: refuses connections, or drops the reply to a matching request.
+
+    `then` happens as soon as that request has gone on to the OA.
+    """
 
     host: str
     port: int
     cut: bytes | None = None
+    then: Callable[[], Awaitable[None]] | None = None
     is_cutting: bool = False
+    happening: asyncio.Task | None = None  # a task of its own: the connection may end before it
     cuts: int = 0
     server: asyncio.Server | None = None
     at: int = 0
@@ -141,6 +146,10 @@ class Proxy:
             if self.cut and request.startswith(self.cut):
                 self.cut, self.is_cutting = None, True
             far_writer.write(request)
+            if self.is_cutting and self.then is not None:
+                self.is_cutting = False  # it cuts the reply itself
+                await far_writer.drain()
+                self.happening = asyncio.ensure_future(self.then())
 
     async def _back(self, far_reader, writer) -> None:
         while reply := await far_reader.read(65_536):

@@ -33,7 +33,8 @@ def prepare(room: Room) -> Process:
         command=(
             *(str(JAVA), *_MEMORY, "oa.Oa"),
             f"--server.port={room.port('flowable')}",
-            f"--spring.datasource.url=jdbc:h2:file:{room.folder / 'oa'}",
+            # Without a delay what it has acknowledged outlives a kill.
+            f"--spring.datasource.url=jdbc:h2:file:{room.folder / 'oa'};WRITE_DELAY=0",
         ),
         env={
             "CLASSPATH": os.pathsep.join((str(classes), class_path(jars))),

@@ -5,8 +5,8 @@ included. Each starts when the first test asks for it, in a fresh folder, and th
 began the run stops them. A server comes from `KAFKA_BOOTSTRAP_SERVERS` or `POSTGRES_DSN` if set,
 else from Docker if an engine answers, else from the wheels and jars.
 
-`own_kafka` and `own_postgres` start a server for one test module: tests that stop, kill or
-pause a server ask for those and disturb nobody.
+`own_kafka`, `own_postgres` and `own_flowable` start a server for one test module: tests that stop,
+kill or pause a server ask for those and disturb nobody.
 """
 
 import asyncio
@@ -179,6 +179,12 @@ def own_postgres() -> Iterator[Postgres]:
     yield from (Postgres(a["POSTGRES_DSN"], server) for a, server in _own("postgres"))
 
 
+@pytest.fixture(scope="module")
+def own_flowable() -> Iterator[Flowable]:
+    for address, server in _own("flowable"):
+        yield Flowable(address["FLOWABLE_URL"], ("oa-admin", PASSWORD), server)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Name this run's folder for all its workers; a pytest inside a test shares its parent's."""
     if _FOLDER in os.environ:
@@ -196,7 +202,7 @@ def pytest_collection_modifyitems(
 ) -> Generator[None]:
     """Keep a module's tests on one worker when they have a server of their own."""
     for item in items:
-        if {"own_kafka", "own_postgres"} & set(getattr(item, "fixturenames", ())):
+        if {"own_kafka", "own_postgres", "own_flowable"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.xdist_group(f"own {item.path}"))
     yield
     if config.getoption("loadgroup", default=False):
@@ -254,7 +260,8 @@ def _write(file: Path, content: object) -> None:
 
 def _own(part: str) -> Iterator[tuple[Mapping[str, str], Server]]:
     folder = Path(os.environ[_FOLDER]) / f"own-{uuid.uuid4().hex[:8]}"
-    stack = Stack(folder, _OPTIONS)
+    people, clients = _company(folder)
+    stack = Stack(folder, replace(_OPTIONS, people_file=people, clients_file=clients))
     try:
         yield _wait(stack.up([part], elsewhere={})), Server(part, stack)
     finally:

@@ -75,7 +75,7 @@ async def on_task_decided(tx: Tx, event: ApprovalTaskDecided) -> None:
     if mirror is None or event.via == mirror.tenant:
         return
     who = f"{event.decided_by} {event.decided_at:%Y-%m-%d %H:%M:%S %Z}: {event.decision}"
-    note = f"已在同路处理 Decided in Tonglu by {who} ({event.task_id})"
+    note = f"《{mirror.form.title}》已在同路处理 Decided in Tonglu by {who} ({event.task_id})"
     await _take_back(tx, [mirror], Farewell("decided in Tonglu", note, event.decision))
 
 
