@@ -24,7 +24,7 @@ from local_stack.process import Running
 from processes import cpu_seconds, issuer, migrations, service
 from servers import FOLDER, Servers
 
-CLAIMS = 300
+CLAIMS = 2_000
 _LOOK_SECONDS = 0.02
 
 

@@ -24,7 +24,7 @@ _POLL_MS = 200
 _COMMIT_SECONDS = 0.1
 _GRACE_SECONDS = 20.0  # below the rebalance timeout: the group waits for us
 _ANSWER_SECONDS = 5.0
-_AT_ONCE = 4  # while one transaction works in Python, the others wait for the disk
+_AT_ONCE = 2  # one works in Python while the other waits for the disk; more make smaller batches
 _MAX_BACKOFF_SECONDS = 10.0
 
 

@@ -15,7 +15,7 @@ from chassis.problem import Problem
 from chassis.telemetry import traceparent
 
 _MOST = 64
-_AT_ONCE = 2  # one group works in Python while the other waits for the disk
+_AT_ONCE = 4  # one group works in Python while the others wait for the database
 
 A = TypeVar("A")
 
