@@ -1,8 +1,7 @@
 """A finance system that subscribes to Tonglu: books each PaymentRequested and settles it.
 
-A PaymentStopped is obeyed: what is not paid yet never is, and what was booked is reported.
-It imports nothing of Tonglu: one topic, two event types, one HTTP call, as in
-docs/contracts/topics/claims.claim.v1.md. Needs aiokafka and httpx.
+A PaymentStopped is obeyed: never paid, and reported if it is booked. It imports nothing of Tonglu:
+one topic, two event types, one HTTP call, as in docs/contracts/topics/claims.claim.v1.md.
 """
 
 import asyncio
@@ -16,11 +15,9 @@ from aiokafka import AIOKafkaConsumer
 ISSUER, CLAIMS = os.environ["OIDC_ISSUER"], os.environ["CLAIMS_URL"]
 CLIENT = (os.environ["CLIENT_ID"], os.environ["CLIENT_SECRET"])
 # Final answers: it has failed, another receipt has settled it, its approval was taken back.
-CLOSED = {
-    f"urn:tonglu:problem:{name}"
-    for name in ("payment-closed", "already-settled", "payment-stopped")
-}
-ledger = sqlite3.connect(os.environ.get("LEDGER", "ledger.sqlite"))
+CLOSED = ("payment-closed", "already-settled", "payment-stopped")
+# Each statement is a transaction of its own.
+ledger = sqlite3.connect(os.environ.get("LEDGER", "ledger.sqlite"), isolation_level=None)
 ledger.execute(
     "CREATE TABLE IF NOT EXISTS entry (payment_id TEXT PRIMARY KEY, payee TEXT, amount TEXT,"
     " currency TEXT, receipt TEXT, settled INTEGER DEFAULT 0)"
@@ -30,13 +27,9 @@ ledger.execute("CREATE TABLE IF NOT EXISTS stopped (payment_id TEXT PRIMARY KEY)
 
 def book(payment: dict) -> str:
     """One entry per payment id, however often the event comes; the receipt is bound to it."""
-    receipt = f"FIN-{payment['payment_id'][-12:]}"
-    with ledger:
-        ledger.execute(
-            "INSERT OR IGNORE INTO entry (payment_id, payee, amount, currency, receipt)"
-            " VALUES (?, ?, ?, ?, ?)",
-            (payment["payment_id"], payment["payee_id"], *payment["amount"].values(), receipt),
-        )
+    id_, receipt = payment["payment_id"], f"FIN-{payment['payment_id'][-12:]}"
+    entry = (id_, payment["payee_id"], *payment["amount"].values(), receipt)
+    ledger.execute("INSERT OR IGNORE INTO entry VALUES (?, ?, ?, ?, ?, 0)", entry)
     return receipt
 
 
@@ -51,55 +44,46 @@ async def settle(http: httpx.AsyncClient, payment: dict, receipt: str) -> None:
         json={"receipt": receipt, "amount": payment["amount"]},
         headers=bearer | {"idempotency-key": payment["payment_id"]},
     )
-    if answer.status_code == httpx.codes.CONFLICT and answer.json()["type"] in CLOSED:
-        print(f"not settled {payment['payment_id']}: {answer.json()['detail']}", flush=True)
-        return
+    if answer.status_code == httpx.codes.CONFLICT and answer.json()["type"].endswith(CLOSED):
+        return print(f"not settled {payment['payment_id']}: {answer.json()['detail']}", flush=True)
     answer.raise_for_status()
-    with ledger:
-        ledger.execute("UPDATE entry SET settled = 1 WHERE receipt = ?", (receipt,))
-    print(f"settled {payment['payment_id']} {payment['amount']} {receipt}", flush=True)
-
-
-def stop(payment: dict) -> None:
-    """Never pay it, even if its request comes again; say so if it stands in the books."""
-    known = (payment["payment_id"],)
-    with ledger:
-        ledger.execute("INSERT OR IGNORE INTO stopped VALUES (?)", known)
-    for (receipt,) in ledger.execute("SELECT receipt FROM entry WHERE payment_id = ?", known):
-        print(f"stopped {known[0]} {receipt}: reverse the entry: {payment['reason']}", flush=True)
+    ledger.execute("UPDATE entry SET settled = 1 WHERE receipt = ?", (receipt,))
+    return print(f"settled {payment['payment_id']} {payment['amount']} {receipt}", flush=True)
 
 
 async def pay(http: httpx.AsyncClient, payment: dict) -> None:
     """Book, then settle until Tonglu has answered: this event must not be left behind."""
-    known = (payment["payment_id"],)
-    if ledger.execute("SELECT 1 FROM stopped WHERE payment_id = ?", known).fetchone():
-        return
-    receipt = book(payment)
-    is_answered = False
-    while not is_answered:
+    known = ledger.execute("SELECT 1 FROM stopped WHERE payment_id = ?", (payment["payment_id"],))
+    is_done = known.fetchone() is not None
+    while not is_done:
         try:
-            await settle(http, payment, receipt)
-            is_answered = True
+            await settle(http, payment, book(payment))
+            is_done = True
         except httpx.HTTPError as error:
             print(f"{payment['payment_id']}: {error}; again soon", flush=True)
             await asyncio.sleep(1)
 
 
+def stop(payment: dict) -> None:
+    """Never pay it, even if its request comes again; what is booked must be reversed."""
+    known = (payment["payment_id"],)
+    ledger.execute("INSERT OR IGNORE INTO stopped VALUES (?)", known)
+    for (receipt,) in ledger.execute("SELECT receipt FROM entry WHERE payment_id = ?", known):
+        print(f"stopped {known[0]}: reverse {receipt}: {payment['reason']}", flush=True)
+
+
 async def main() -> None:
-    consumer = AIOKafkaConsumer(
-        "claims.claim.v1",
-        bootstrap_servers=os.environ["KAFKA_BOOTSTRAP_SERVERS"],
-        group_id="finance-subscriber",
-        enable_auto_commit=False,  # the offset moves only after the work is done
-        auto_offset_reset="earliest",
-    )
-    async with consumer, httpx.AsyncClient(timeout=10) as http:
-        async for record in consumer:
+    servers, group = os.environ["KAFKA_BOOTSTRAP_SERVERS"], "finance-subscriber"
+    # The offset moves only after the work is done.
+    how = {"enable_auto_commit": False, "auto_offset_reset": "earliest"}
+    topic = AIOKafkaConsumer("claims.claim.v1", bootstrap_servers=servers, group_id=group, **how)
+    async with topic, httpx.AsyncClient(timeout=10) as http:
+        async for record in topic:
             if ("ce_type", b"payment.requested.v1") in record.headers:
                 await pay(http, json.loads(record.value))
             elif ("ce_type", b"payment.stopped.v1") in record.headers:
                 stop(json.loads(record.value))
-            await consumer.commit()
+            await topic.commit()
 
 
 if __name__ == "__main__":
