@@ -18,6 +18,8 @@ from local_stack.room import Options
 from local_stack.stack import Stack
 from local_stack.testing import PASSWORD, PEOPLE
 
+# In the order of the file: the last of them take the receiver of hints away.
+pytestmark = pytest.mark.xdist_group("flowable app")
 SECRET = "hint-secret"
 
 
