@@ -1,6 +1,6 @@
 """All SQL of the connector: submissions with their leases, what each OA said, differences."""
 
-import asyncpg
+from chassis.db import AWAY
 
 from oa_connector.store.drifts import (
     Case,
@@ -47,16 +47,6 @@ from oa_connector.store.tenants import (
     save_silence,
     tenant_for_change,
     tenants,
-)
-
-# What a database that is down, stopping or saturated looks like to a loop.
-AWAY: tuple[type[Exception], ...] = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.InterfaceError,
 )
 
 __all__ = [

@@ -9,13 +9,11 @@ from urllib.parse import quote
 import httpx
 
 from oa_connector.domain import Accounts
-from oa_connector.vendors import InboundPort, NotSentError
+from oa_connector.vendors import NotSentError
 from oa_connector.vendors.channel import Channel, Limits, said
 from oa_connector.vendors.http_profile.model import Basic, Bearer, Headers, HttpCall, Profile
 from oa_connector.vendors.profile import (
-    ProfiledCallbacks,
     ProfiledOA,
-    ProfileError,
     Reader,
     Reply,
     UnsendableError,
@@ -57,17 +55,6 @@ class HttpProfile(ProfiledOA[HttpCall]):
         parts = {name: quote(str(safe[name]), safe="") for name in names(call.path)}
         path = rendered(call.path, parts)
         return _read(await self._channel.call(call.method, path, **more), call)
-
-
-def callbacks(profile: Profile, secrets: Secrets) -> InboundPort:
-    """The OA's callbacks as the profile proves and reads them.
-
-    Raises:
-        ProfileError: the profile names no callback.
-    """
-    if profile.callback is None:
-        raise ProfileError(f"{profile.name}: callback is needed where callbacks are taken")
-    return ProfiledCallbacks(profile.callback, secrets)
 
 
 class _Signed(httpx.Auth):

@@ -4,7 +4,7 @@ A profile is YAML without code: placeholders `${name}` on the way out, JSONPath 
 A transport (HTTP, SOAP) adds its own kind of call and the function that makes one.
 """
 
-from oa_connector.vendors.profile.callbacks import ProfiledCallbacks
+from oa_connector.vendors.profile.callbacks import callbacks
 from oa_connector.vendors.profile.model import Call, ProfileBase, ProfileError, load, own_account
 from oa_connector.vendors.profile.port import ProfiledOA
 from oa_connector.vendors.profile.reading import Extractor, Reply, Sign
@@ -16,13 +16,13 @@ __all__ = [
     "Extractor",
     "ProfileBase",
     "ProfileError",
-    "ProfiledCallbacks",
     "ProfiledOA",
     "Reader",
     "Reply",
     "Sign",
     "UnsendableError",
     "Values",
+    "callbacks",
     "load",
     "names",
     "own_account",

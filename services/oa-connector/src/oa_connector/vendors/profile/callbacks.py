@@ -11,8 +11,20 @@ from typing import Any
 
 from events import InstanceId
 
-from oa_connector.vendors import CallbackMalformedError, CallbackRefusedError, Hint
-from oa_connector.vendors.profile.model import Callback, Hmac, Mtls, Token
+from oa_connector.vendors import (
+    CallbackMalformedError,
+    CallbackRefusedError,
+    Hint,
+    InboundPort,
+)
+from oa_connector.vendors.profile.model import (
+    Callback,
+    Hmac,
+    Mtls,
+    ProfileBase,
+    ProfileError,
+    Token,
+)
 from oa_connector.vendors.profile.writing import rendered
 
 _LONGEST_ID = 200
@@ -110,3 +122,14 @@ def _signed(template: str, timestamp: str, body: bytes) -> bytes:
 
 def _fingerprint(text: str) -> str:
     return text.replace(":", "").strip().lower()
+
+
+def callbacks(profile: ProfileBase[Any], secrets: Callable[[str], str]) -> InboundPort:
+    """The OA's callbacks as its profile proves and reads them, whatever its transport.
+
+    Raises:
+        ProfileError: the profile names no callback.
+    """
+    if profile.callback is None:
+        raise ProfileError(f"{profile.name}: callback is needed where callbacks are taken")
+    return ProfiledCallbacks(profile.callback, secrets)

@@ -15,10 +15,9 @@ from zeep.transports import Transport
 from zeep.wsse.username import UsernameToken
 
 from oa_connector.domain import Accounts
-from oa_connector.vendors import InboundPort, NotSentError
+from oa_connector.vendors import NotSentError
 from oa_connector.vendors.channel import Channel, Limits, said
 from oa_connector.vendors.profile import (
-    ProfiledCallbacks,
     ProfiledOA,
     ProfileError,
     Reader,
@@ -98,17 +97,6 @@ class SoapProfile(ProfiledOA[SoapCall]):
             return unread
         body = _parsed(call, [] if result is None else _plain(result))
         return Reply(sent.status_code, body, sent.text, headers)
-
-
-def callbacks(profile: Profile, secrets: Secrets) -> InboundPort:
-    """The OA's callbacks as the profile proves and reads them.
-
-    Raises:
-        ProfileError: the profile names no callback.
-    """
-    if profile.callback is None:
-        raise ProfileError(f"{profile.name}: callback is needed where callbacks are taken")
-    return ProfiledCallbacks(profile.callback, secrets)
 
 
 class _Offline(Transport):
