@@ -259,3 +259,16 @@ def test_the_window_of_a_list_overlaps_the_one_before_in_the_oas_own_time():
     window = domain.window_since(NOW, NOW + timedelta(minutes=5), offset, overlap)
     assert window.begins == NOW - overlap
     assert window.ends == NOW + timedelta(minutes=12, seconds=1)
+
+
+def test_what_still_differs_when_it_is_read_again_is_found_again_and_decides_nothing(open_one):
+    forged = said(open_one, Status.APPROVED, "approve", content_hash="ff" * 32)
+    drifted = domain.followed(open_one, forged, PATIENCE, NOW).submission
+    again = domain.mended(drifted, Drift.CONTENT_MISMATCH, Repair.READ_AGAIN, NOW, "admin")
+
+    move = domain.followed(again.submission, forged, PATIENCE, NOW)
+
+    assert [fact.drift for fact in move.facts if isinstance(fact, OADriftDetected)] == [
+        Drift.CONTENT_MISMATCH
+    ]
+    assert OADecisionReceived not in kinds(move)

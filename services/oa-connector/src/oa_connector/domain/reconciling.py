@@ -28,7 +28,7 @@ _ROUNDING = timedelta(seconds=1)  # an OA's clock is read in whole seconds
 class Repair(StrEnum):
     """What an administrator can have done about a difference."""
 
-    READ_AGAIN = "read_again"  # trust the OA from now on, as it is
+    READ_AGAIN = "read_again"  # somebody has put it right: what no longer differs counts
     WITHDRAW = "withdraw"  # end the process in the OA
     SEND_AGAIN = "send_again"  # look for it, and create it anew where it is not there
     DISMISS = "dismiss"  # both sides are known, and nothing is to be done
@@ -109,7 +109,7 @@ def ghost_ended(submission: Submission, ghost: InstanceId, now: datetime) -> Mov
 def mended(submission: Submission, drift: Drift, repair: Repair, now: datetime, by: str) -> Move:
     """What an administrator had done about a difference.
 
-    To read again is to trust the OA: what it shows counts from then on.
+    To read again believes nothing: what still differs is found again.
     """
     fact = (repaired(submission, drift, repair, now, by),)
     trusted = replace(submission, drift=None)
