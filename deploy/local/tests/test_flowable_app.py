@@ -35,6 +35,9 @@ class Receiver(BaseHTTPRequestHandler):
         is_right = hmac.compare_digest(expected, self.headers["X-OA-Signature"])
         self.hints.append((is_right, self.headers["X-OA-Delivery"], json.loads(body)))
         self.send_response(204)
+        # This server closes after each answer; a client that is not told would send
+        # its next hint on the dying connection, and lose it.
+        self.send_header("Connection", "close")
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
