@@ -532,9 +532,13 @@ def test_a_profile_without_callbacks_cannot_take_any():
         callbacks(profile(callback=None), SECRETS.__getitem__)
 
 
-def test_an_account_without_its_secret_is_a_mistake_at_the_start():
-    with pytest.raises(ProfileError, match="account: the secret user is not given"):
-        HttpProfile(profile(), "http://oa.test", {}.__getitem__, Limits(), Accounts())
+@pytest.mark.parametrize("error", [KeyError("user"), ValueError("empty"), PermissionError("user")])
+def test_an_account_whose_secret_cannot_be_read_is_a_mistake_at_the_start(error):
+    def unreadable(_name: str) -> str:
+        raise error
+
+    with pytest.raises(ProfileError, match="account: the secret user cannot be read"):
+        HttpProfile(profile(), "http://oa.test", unreadable, Limits(), Accounts())
 
 
 def test_an_answer_is_quoted_short():

@@ -1,6 +1,5 @@
 """The composition root: settings, one adapter per OA, the loops over them."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,8 +13,7 @@ from oa_connector.settings import FlowableTenant, ProfileTenant, Settings
 from oa_connector.vendors import ApprovalPort, InboundPort, http_profile
 from oa_connector.vendors.channel import Limits
 from oa_connector.vendors.flowable import Flowable, FlowableAccess, FlowableCallbacks
-
-Secrets = Callable[[str], str]
+from oa_connector.vendors.profile import Secrets
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 PROFILES = Path(__file__).parent / "profiles"

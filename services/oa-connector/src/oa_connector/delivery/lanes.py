@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import structlog
 from chassis import Database
+from chassis.db import AWAY
 from chassis.failpoints import failpoint
 from events import TenantId
 
@@ -90,7 +91,7 @@ class Delivery:
                 self._doubt(submission.tenant, silence)
                 async with database.transaction(taken.origin) as tx:
                     await handlers.record_silence(tx, submission, str(silence), self._patience(oa))
-        except store.AWAY as away:
+        except AWAY as away:
             about.warning("database away", error=type(away).__name__)
         except Exception:  # noqa: BLE001 -- one broken row must not stop the others
             about.exception("delivery failed", state=submission.state)
@@ -158,7 +159,7 @@ class Delivery:
             try:
                 async with database.transaction() as tx:
                     await handlers.refuse_strangers(tx, list(self.oas))
-            except store.AWAY as away:
+            except AWAY as away:
                 log.warning("database away", error=type(away).__name__)
             await pause(draining, self.pace.poll * 5)
 
@@ -197,6 +198,6 @@ class _Lane:
         try:
             async with database.transaction() as tx:
                 return await store.take_due(tx, self.tenant, self.states, limit=free, lease=lease)
-        except store.AWAY as away:
+        except AWAY as away:
             log.warning("database away", error=type(away).__name__)
             return []

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import structlog
 from chassis import Database
+from chassis.db import AWAY
 from events import TenantId
 
 from oa_connector import handlers, store
@@ -58,7 +59,7 @@ class Probe:
                 else:
                     await handlers.record_probe(tx, self.tenant, report, self.oa.capabilities)
                 await store.forget_callbacks(tx, tx.now - self.pace.keep_callbacks)
-        except store.AWAY as away:
+        except AWAY as away:
             log.warning("database away", error=type(away).__name__)
             return False
         return report is not None
@@ -69,6 +70,6 @@ class Probe:
             try:
                 async with database.transaction() as tx:
                     await store.save_pulse(tx, self.tenant, self.oa.breaker, self.oa.clock_offset)
-            except store.AWAY as away:
+            except AWAY as away:
                 log.warning("database away", error=type(away).__name__)
             await pause(draining, self.pace.poll * 10)

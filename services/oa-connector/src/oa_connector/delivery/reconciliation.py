@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import structlog
 from chassis import Database
+from chassis.db import AWAY
 from events import TenantId
 
 from oa_connector import domain, handlers, store
@@ -41,7 +42,7 @@ class Reconciliation:
                 log.info("reconciled", tenant=self.tenant, read=found.read, ghosts=found.ghosts)
             except OAError as silence:
                 log.warning("reconciliation cut short", tenant=self.tenant, error=str(silence))
-            except store.AWAY as away:
+            except AWAY as away:
                 log.warning("database away", error=type(away).__name__)
 
     async def cycle(self, database: Database) -> Cycle:

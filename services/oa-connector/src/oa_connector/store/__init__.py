@@ -1,7 +1,5 @@
 """All SQL of the connector: submissions with their leases, what each OA said, differences."""
 
-from chassis.db import AWAY
-
 from oa_connector.store.drifts import (
     Case,
     add_case,
@@ -50,14 +48,11 @@ from oa_connector.store.tenants import (
 )
 
 __all__ = [
-    "AWAY",
     "FOLLOWING",
     "SENDING",
     "Case",
-    "OSError",
     "Taken",
     "Tenant",
-    "TimeoutError",
     "add_callback",
     "add_case",
     "add_request",

@@ -1,7 +1,7 @@
 """An ApprovalPort over HTTP by a profile."""
 
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
@@ -10,21 +10,21 @@ import httpx
 
 from oa_connector.domain import Accounts
 from oa_connector.vendors import NotSentError
-from oa_connector.vendors.channel import Channel, Limits, said
+from oa_connector.vendors.channel import Channel, Limits
 from oa_connector.vendors.http_profile.model import Basic, Bearer, Headers, HttpCall, Profile
 from oa_connector.vendors.profile import (
     ProfiledOA,
     Reader,
     Reply,
+    Secrets,
     UnsendableError,
     Values,
     names,
     own_account,
     plain,
     rendered,
+    secret,
 )
-
-Secrets = Callable[[str], str]
 
 
 class HttpProfile(ProfiledOA[HttpCall]):
@@ -38,7 +38,7 @@ class HttpProfile(ProfiledOA[HttpCall]):
         limits: Limits,
         accounts: Accounts,
     ) -> None:
-        channel = Channel(base_url.rstrip("/"), limits, lambda: _auth(profile, secrets))
+        channel = Channel(base_url.rstrip("/"), limits, lambda: _signed(profile.auth, secrets))
         reader = Reader(profile, accounts, own_account(profile, secrets))
         super().__init__(profile, channel, self._request, reader)
 
@@ -68,23 +68,20 @@ class _Signed(httpx.Auth):
         yield request
 
 
-def _auth(profile: Profile, secrets: Secrets) -> httpx.Auth:
-    """Raises: NotSentError, when a secret is not there; nothing is sent without it."""
-    try:
-        return _signed(profile.auth, secrets)
-    except (KeyError, ValueError, OSError) as error:
-        raise NotSentError(f"a secret cannot be read: {said(error)}") from error
-
-
 def _signed(auth: Basic | Bearer | Headers, secrets: Secrets) -> httpx.Auth:
+    """Raises: NotSentError, for a secret that is not there, or that no header can hold."""
     match auth:
         case Basic():
-            return httpx.BasicAuth(secrets(auth.username), secrets(auth.password))
+            return httpx.BasicAuth(secret(secrets, auth.username), secret(secrets, auth.password))
         case Bearer():
-            return _Signed({"Authorization": f"Bearer {secrets(auth.token)}"})
+            signed = {"Authorization": f"Bearer {secret(secrets, auth.token)}"}
         case _:
-            signed = {name: auth.prefix + secrets(one) for name, one in auth.headers.items()}
-            return _Signed(signed)
+            headers = auth.headers.items()
+            signed = {name: auth.prefix + secret(secrets, one) for name, one in headers}
+    try:
+        return _Signed(signed)
+    except UnsendableError as error:
+        raise NotSentError(f"a secret cannot be sent: {error}") from error
 
 
 def _headers(texts: dict[str, str]) -> httpx.Headers:

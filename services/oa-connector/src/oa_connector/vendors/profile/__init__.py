@@ -5,7 +5,15 @@ A transport (HTTP, SOAP) adds its own kind of call and the function that makes o
 """
 
 from oa_connector.vendors.profile.callbacks import callbacks
-from oa_connector.vendors.profile.model import Call, ProfileBase, ProfileError, load, own_account
+from oa_connector.vendors.profile.model import (
+    Call,
+    ProfileBase,
+    ProfileError,
+    Secrets,
+    load,
+    own_account,
+    secret,
+)
 from oa_connector.vendors.profile.port import ProfiledOA
 from oa_connector.vendors.profile.reading import Extractor, Reply, Sign
 from oa_connector.vendors.profile.sight import Reader
@@ -19,6 +27,7 @@ __all__ = [
     "ProfiledOA",
     "Reader",
     "Reply",
+    "Secrets",
     "Sign",
     "UnsendableError",
     "Values",
@@ -28,4 +37,5 @@ __all__ = [
     "own_account",
     "plain",
     "rendered",
+    "secret",
 ]

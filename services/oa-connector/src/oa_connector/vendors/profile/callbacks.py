@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,6 +23,7 @@ from oa_connector.vendors.profile.model import (
     Mtls,
     ProfileBase,
     ProfileError,
+    Secrets,
     Token,
 )
 from oa_connector.vendors.profile.writing import rendered
@@ -45,7 +46,7 @@ class ProfiledCallbacks:
     only while it rotates. Where none is left, no callback is taken.
     """
 
-    def __init__(self, callback: Callback, secrets: Callable[[str], str]) -> None:
+    def __init__(self, callback: Callback, secrets: Secrets) -> None:
         self._callback = callback
         self._secrets = secrets
 
@@ -124,7 +125,7 @@ def _fingerprint(text: str) -> str:
     return text.replace(":", "").strip().lower()
 
 
-def callbacks(profile: ProfileBase[Any], secrets: Callable[[str], str]) -> InboundPort:
+def callbacks(profile: ProfileBase[Any], secrets: Secrets) -> InboundPort:
     """The OA's callbacks as its profile proves and reads them, whatever its transport.
 
     Raises:

@@ -11,6 +11,8 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from oa_connector.domain import Ability, Idempotency, Status
+from oa_connector.vendors import NotSentError
+from oa_connector.vendors.channel import said
 from oa_connector.vendors.profile.reading import (
     Extractor,
     Judged,
@@ -21,6 +23,7 @@ from oa_connector.vendors.profile.reading import (
 )
 from oa_connector.vendors.profile.writing import names
 
+Secrets = Callable[[str], str]  # a secret by its name, as it is now: they rotate
 JsonPath = Annotated[str, AfterValidator(checked_path)]
 
 _FORM = frozenset(
@@ -354,19 +357,27 @@ def load(path: Path, kind: type[P]) -> P:
         raise ProfileError("\n".join(f"{path}: {mistake}" for mistake in mistakes)) from error
 
 
-def own_account(profile: ProfileBase[Any], secrets: Callable[[str], str]) -> str | None:
+def secret(secrets: Secrets, name: str) -> str:
+    """Raises: NotSentError, when it is not there; nothing is sent without it."""
+    try:
+        return secrets(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise NotSentError(f"a secret cannot be read: {said(error)}") from error
+
+
+def own_account(profile: ProfileBase[Any], secrets: Secrets) -> str | None:
     """Who we are in the OA; None where the profile does not say.
 
     Raises:
-        ProfileError: it names a secret that is not there.
+        ProfileError: it names a secret that cannot be read.
     """
     if profile.account is None:
         return None
     try:
-        return secrets(profile.account)
-    except (KeyError, ValueError) as error:
+        return secret(secrets, profile.account)
+    except NotSentError as error:
         raise ProfileError(
-            f"{profile.name}: account: the secret {profile.account} is not given"
+            f"{profile.name}: account: the secret {profile.account} cannot be read"
         ) from error
 
 

@@ -1,7 +1,6 @@
 """An ApprovalPort over SOAP by a profile: zeep writes and reads envelopes, the channel sends."""
 
 import json
-from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -15,21 +14,21 @@ from zeep.transports import Transport
 from zeep.wsse.username import UsernameToken
 
 from oa_connector.domain import Accounts
-from oa_connector.vendors import NotSentError
-from oa_connector.vendors.channel import Channel, Limits, said
+from oa_connector.vendors.channel import Channel, Limits
 from oa_connector.vendors.profile import (
     ProfiledOA,
     ProfileError,
     Reader,
     Reply,
+    Secrets,
     UnsendableError,
     Values,
     own_account,
     rendered,
+    secret,
 )
 from oa_connector.vendors.soap_profile.model import Profile, SoapCall
 
-Secrets = Callable[[str], str]
 _LISTS = {"approvers", "details"}  # placeholders that stand for several values
 _UNWRITABLE = (exceptions.ValidationError, exceptions.XMLParseError, ValueError, TypeError)
 _BODY = "{http://schemas.xmlsoap.org/soap/envelope/}Body"
@@ -69,10 +68,8 @@ class SoapProfile(ProfiledOA[SoapCall]):
         security = self._soap.security
         if security is None:
             return None
-        try:
-            username, password = self._secrets(security.username), self._secrets(security.password)
-        except (KeyError, ValueError, OSError) as error:
-            raise NotSentError(f"a secret cannot be read: {said(error)}") from error
+        username = secret(self._secrets, security.username)
+        password = secret(self._secrets, security.password)
         return UsernameToken(username, password, use_digest=security.kind == "digest")
 
     def _reply(self, call: SoapCall, sent: httpx.Response) -> Reply:
