@@ -138,7 +138,8 @@ async def _deciding(at: Servers) -> tuple[Figure, dict[str, str]]:
             return await pgbench(other_dsn, script.replace("{batch}", batch), each)
 
         before = cpu_seconds(workflow)
-        rates = await interleave("deciding", {"pgbench": by_pgbench, "HTTP": by_http})
+        contenders = {"pgbench": by_pgbench, "HTTP": by_http}
+        rates = await interleave("deciding", contenders, at.analyze)
         spent = (cpu_seconds(workflow) - before) * 1000 / (DECISIONS * (ROUNDS + 1))
     for one in (database, other):
         if waiting := await one.pool.fetchval("SELECT count(*) FROM task WHERE status = 'open'"):

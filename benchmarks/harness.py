@@ -73,12 +73,23 @@ class Figure:
         return f"{median:,.0f} {self.unit}" if median >= 100 else f"{median:.1f} {self.unit}"  # noqa: PLR2004
 
 
+async def _nothing() -> None:
+    pass
+
+
 async def interleave(
-    name: str, contenders: Mapping[str, Callable[[], Awaitable[T]]]
+    name: str,
+    contenders: Mapping[str, Callable[[], Awaitable[T]]],
+    settle: Callable[[], Awaitable[None]] = _nothing,
 ) -> dict[str, list[T]]:
-    """Each contender in turn, round after round; a first round is thrown away as warm-up."""
+    """Each contender in turn, round after round; a first round is thrown away as warm-up.
+
+    `settle` is called once after it.
+    """
     measured: dict[str, list[T]] = {contender: [] for contender in contenders}
     for number in range(ROUNDS + 1):
+        if number == 1:
+            await settle()
         for contender, run in contenders.items():
             measured[contender].append(await run())
         said = ", ".join(f"{one} {_short(values[-1])}" for one, values in measured.items())

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import raw
-from chassis import kafka, lane
+from chassis import kafka, turns
 from chassis.consumer import Consumer
 from chassis.db import Database, Tx
 from chassis.settings import ServiceSettings
@@ -142,7 +142,7 @@ async def _bare(dsn: str, settings: ServiceSettings) -> float:
     await consumer.start()
     began, left = time.perf_counter(), EVENTS
     while left:
-        fetched = await consumer.getmany(timeout_ms=200, max_records=lane.BATCH)
+        fetched = await consumer.getmany(timeout_ms=200, max_records=turns.BATCH)
         for place, records in fetched.items():
             async with connection.transaction():
                 await _write(connection, records)

@@ -50,7 +50,7 @@ async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
         pgbench = Pgbench(other_dsn, other, await sample(database, first))
         before = cpu_seconds(claims), cpu_seconds(approvals)
         rates = await interleave(
-            "road", {"pgbench": lambda: pgbench.rate(CLAIMS * 5), "road": road.rate}
+            "road", {"pgbench": lambda: pgbench.rate(CLAIMS * 5), "road": road.rate}, at.analyze
         )
         said = _spent("claims", claims, before[0]) | _spent("workflow", approvals, before[1])
     return [

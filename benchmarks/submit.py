@@ -29,7 +29,8 @@ async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
             return CLAIMS / float(answered["seconds"])
 
         before = cpu_seconds(claims)
-        rates = await interleave("submit", {"pgbench": lambda: pgbench.rate(CLAIMS), "HTTP": http})
+        contenders = {"pgbench": lambda: pgbench.rate(CLAIMS), "HTTP": http}
+        rates = await interleave("submit", contenders, at.analyze)
         spent = (cpu_seconds(claims) - before) * 1000 / (CLAIMS * (ROUNDS + 1))
     cuts = statistics.quantiles(latencies, n=100)
     return [

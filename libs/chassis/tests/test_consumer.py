@@ -1,15 +1,17 @@
 """The consumer loop on a real Kafka and a real PostgreSQL: one effect per event, in order."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from bus import Bus, event_on, eventually, make_bus, record_effect, record_effects
-from chassis import consumer, lane, metrics
-from chassis.consumer import ConsumerStalledError
+from chassis import lane, metrics, turns
+from chassis.batch import Routes
+from chassis.consumer import Consumer, ConsumerStalledError
 from chassis.db import Database, Tx
 from chassis.kafka import partition_of
 from chassis.subscriptions import Received, on, on_batch
@@ -184,7 +186,7 @@ def keys_on_two_partitions(bus: Bus) -> tuple[str, str]:
 async def test_a_partition_that_waits_for_a_retry_leaves_its_turn_to_another(
     bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer, "_AT_ONCE", 1)
+    monkeypatch.setattr(turns, "_AT_ONCE", 1)
     stuck, other = keys_on_two_partitions(bus)
     tried = []
 
@@ -205,35 +207,103 @@ async def test_a_partition_that_waits_for_a_retry_leaves_its_turn_to_another(
     assert await bus.effects() == [(other, 1)]
 
 
-async def test_what_comes_while_a_partition_waits_for_its_turn_is_one_transaction(
-    bus: Bus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(consumer, "_AT_ONCE", 1)
-    first, other = keys_on_two_partitions(bus)
-    may_go_on, calls = asyncio.Event(), []
+@dataclass(slots=True)
+class HeldUp:
+    """A handler whose first call waits: what each call was handed, as (key, n), and the way on."""
 
-    async def hold_the_first(tx: Tx, received: Sequence[Received[Any]]) -> None:
-        calls.append([one.event.key for one in received])
-        if len(calls) == 1:
-            await may_go_on.wait()
-        await record_effects(tx, received)
+    handler: Callable[[Tx, Sequence[Received[Any]]], Awaitable[None]]
+    calls: list[list[tuple[str, int]]] = field(default_factory=list)
+    _go: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def begun() -> int:
-        return len(calls)
+    async def __call__(self, tx: Tx, received: Sequence[Received[Any]]) -> None:
+        self.calls.append([(one.event.key, one.event.n) for one in received])
+        if len(self.calls) == 1:
+            await self._go.wait()
+        await self.handler(tx, received)
 
-    async with bus.consuming(on_batch(bus.event, hold_the_first)) as running:
+    async def begun(self) -> int:
+        return len(self.calls)
+
+    async def go_on(self, running: Consumer, *, after: int) -> None:
+        """Open the way once so many events wait behind it."""
 
         async def waiting() -> int:
             return sum(len(one._queue) for one in running._lanes.values())
 
+        await eventually(waiting, equals=after)
+        self._go.set()
+
+
+async def test_what_comes_while_a_partition_waits_for_its_turn_is_one_transaction(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "_AT_ONCE", 1)
+    first, other = keys_on_two_partitions(bus)
+    held = HeldUp(record_effects)
+    async with bus.consuming(on_batch(bus.event, held)) as running:
         await bus.produce(first, 1, version=1)
-        await eventually(begun, equals=1)
+        await eventually(held.begun, equals=1)
         for n in range(1, 6):
             await bus.produce(other, n, version=n)
-        await eventually(waiting, equals=5)
-        may_go_on.set()
+        await held.go_on(running, after=5)
         await eventually(lambda: bus.count("effect"), equals=6)
-    assert calls == [[first], [other] * 5]
+    assert held.calls == [[(first, 1)], [(other, n) for n in range(1, 6)]]
+
+
+async def test_partitions_that_wait_for_their_turn_share_one_transaction_each_in_its_order(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "_AT_ONCE", 1)
+    first, other = keys_on_two_partitions(bus)
+    held = HeldUp(record_effects)
+    async with bus.consuming(on_batch(bus.event, held)) as running:
+        await bus.produce(first, 1, version=1)
+        await eventually(held.begun, equals=1)
+        for n in (2, 3):
+            await bus.produce(first, n, version=n)
+            await bus.produce(other, n, version=n)
+        await held.go_on(running, after=4)
+        await eventually(lambda: bus.count("effect"), equals=5)
+    assert len(held.calls) == 2
+    for key in (first, other):
+        assert [n for of, n in held.calls[1] if of == key] == [2, 3]
+
+
+async def test_one_that_comes_in_the_very_moment_in_which_the_last_turn_ends_is_served(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "_AT_ONCE", 1)
+    some = turns.Turns("group", database, Routes([]))
+    for moments in range(5):
+        async with asyncio.timeout(10):
+            turn = await some.join(lambda _: [])
+        assert turn.error is None
+        for _ in range(moments):
+            await asyncio.sleep(0)
+
+
+async def test_what_fails_in_one_partition_of_a_shared_transaction_holds_up_no_other(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "_AT_ONCE", 1)
+    first, other = keys_on_two_partitions(bus)
+
+    async def refuse_the_other(tx: Tx, received: Sequence[Received[Any]]) -> None:
+        if any(one.event.key == other for one in received):
+            raise Reject("never")
+        await record_effects(tx, received)
+
+    held = HeldUp(refuse_the_other)
+    async with bus.consuming(on_batch(bus.event, held)) as running:
+        await bus.produce(first, 1, version=1)
+        await eventually(held.begun, equals=1)
+        await bus.produce(first, 2, version=2)
+        await bus.produce(other, 2, version=2)
+        await held.go_on(running, after=2)
+        await eventually(lambda: bus.count("effect"), equals=2)
+        await eventually(lambda: bus.count("inbox_parked"), equals=1)
+    assert sorted(held.calls[1]) == sorted([(first, 2), (other, 2)])
+    assert await bus.effects() == [(first, 1), (first, 2)]
 
 
 async def test_a_bug_is_tried_three_times_and_an_event_before_it_is_not_held_up(bus: Bus) -> None:

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 import asyncpg
 import httpx
 import pytest
-from chassis.db import Database, Tx
+from chassis import together as together_module
+from chassis.db import Database, Origin, Tx
 from chassis.http import Edge
-from chassis.idempotency import OncePerKey
+from chassis.idempotency import Keyed, OncePerKey
 from chassis.problem import Problem, Refusal, Text
 from chassis.testing import Issuer, api_client
 from chassis.together import Asked, together
@@ -186,3 +187,21 @@ async def test_an_absent_database_is_told_to_all(
 
     assert {answer.status_code for answer in answers} == {503}
     assert await sold(database) == []
+
+
+async def test_one_who_comes_in_the_very_moment_in_which_the_last_group_ends_is_served(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(together_module, "_AT_ONCE", 1)
+
+    async def answer(_: Tx, asked: Sequence[Asked[str]]) -> list[Receipt]:
+        return [Receipt(item=one.ask, company=len(asked)) for one in asked]
+
+    group = together_module._Group(database, answer)
+    for moments in range(5):
+        keyed = Keyed(("E1", "POST /api/sales", str(moments)), b"")
+        one = together_module._Waiting(keyed, Asked("pen", Origin()), 200)
+        async with asyncio.timeout(10):
+            await group.join(one)
+        for _ in range(moments):
+            await asyncio.sleep(0)

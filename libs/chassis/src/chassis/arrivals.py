@@ -26,6 +26,11 @@ class Arrival:
     content: Envelope[Event] | Unrecognised | Malformed
 
     @property
+    def place(self) -> tuple[str, str]:
+        """What orders it among the others: its topic and its key."""
+        return self.topic, self.key
+
+    @property
     def traceparent(self) -> str | None:
         return self.content.traceparent if isinstance(self.content, Envelope) else None
 

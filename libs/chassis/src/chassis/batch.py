@@ -1,4 +1,4 @@
-"""The events of one partition batch taking effect in one transaction."""
+"""The events of a batch, of one partition or several, taking effect in one transaction."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from chassis import inbox
 from chassis.arrivals import Arrival
 from chassis.db import Tx
 from chassis.failpoints import failpoint
-from chassis.inbox import Failure, Place
+from chassis.inbox import Failure, Key, Place
 from chassis.subscriptions import Handler, Received, Subscription
 from chassis.words import Reject
 
@@ -51,27 +51,26 @@ class _Plan:
     """What each event of a batch comes to."""
 
     taking_effect: list[Received[Any]] = field(default_factory=list)
-    behind: dict[tuple[str, int], Arrival] = field(default_factory=dict)
-    versions: dict[str, int] = field(default_factory=dict)
-    outcomes: Counter[str] = field(default_factory=Counter)
+    behind: list[Arrival] = field(default_factory=list)
+    versions: dict[Key, int] = field(default_factory=dict)
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
-async def apply(tx: Tx, routes: Routes, arrivals: Sequence[Arrival]) -> Counter[str]:
-    """Let a batch of one partition take effect; counts the outcomes.
+async def apply(tx: Tx, routes: Routes, arrivals: Sequence[Arrival]) -> Counter[tuple[str, str]]:
+    """Let a batch take effect, each partition in its order; counts (topic, outcome).
 
     Raises:
         Reject, Malformed: one of them must be parked, which the caller does when it is alone.
     """
-    topic = arrivals[0].topic
-    await inbox.lock(tx, topic, arrivals[0].partition)
+    await inbox.lock(tx, {(arrival.topic, arrival.partition) for arrival in arrivals})
     fresh = await inbox.add(tx, [arrival for arrival in arrivals if routes.wants(arrival)])
-    places = await inbox.places(tx, topic, list({arrival.key for arrival in arrivals}))
+    places = await inbox.places(tx, {arrival.place for arrival in arrivals})
     plan = _plan(routes, arrivals, fresh, places)
     if plan.behind:
         behind = Failure("Behind", "an earlier event of this key is parked", 0, tx.now)
-        await inbox.park(tx, list(plan.behind.values()), behind)
+        await inbox.park(tx, plan.behind, behind)
     await _handle(tx, routes, plan.taking_effect)
-    await inbox.move(tx, topic, plan.versions)
+    await inbox.move(tx, plan.versions)
     await failpoint("consumer.before_commit")
     return plan.outcomes
 
@@ -82,41 +81,42 @@ async def apply_parked(tx: Tx, routes: Routes, arrival: Arrival) -> None:
     Raises:
         Malformed: it still cannot be read; or whatever the handler raises.
     """
-    place = (await inbox.places(tx, arrival.topic, [arrival.key]))[arrival.key]
+    place = (await inbox.places(tx, [arrival.place]))[arrival.place]
     if isinstance(arrival.content, Malformed):
         raise arrival.content
     if place.version is not None and arrival.version <= place.version:
         return
     if isinstance(arrival.content, Envelope):
         await _handle(tx, routes, [_received(arrival, arrival.content)])
-    await inbox.move(tx, arrival.topic, {arrival.key: arrival.version})
+    await inbox.move(tx, {arrival.place: arrival.version})
 
 
 def _plan(
-    routes: Routes, arrivals: Sequence[Arrival], fresh: set[UUID], places: Mapping[str, Place]
+    routes: Routes, arrivals: Sequence[Arrival], fresh: set[UUID], places: Mapping[Key, Place]
 ) -> _Plan:
     plan = _Plan()
-    has_gaps = routes.topics[arrivals[0].topic].cleanup == "compact"
     for arrival in arrivals:
-        key, content = arrival.key, arrival.content
+        key, content, is_parked = arrival.place, arrival.content, places[arrival.place].is_parked
         known = plan.versions.get(key, places[key].version)
         is_new = not routes.wants(arrival) or arrival.event_id in fresh
-        if isinstance(content, Malformed) and is_new and not places[key].is_parked:
+        if isinstance(content, Malformed) and is_new and not is_parked:
             raise content
         if known is not None and arrival.version <= known and not isinstance(content, Malformed):
-            plan.outcomes["stale" if is_new else "duplicate"] += 1
-        elif places[key].is_parked:
-            plan.behind[key, arrival.offset] = arrival
-            plan.outcomes["behind_parked"] += 1
+            outcome = "stale" if is_new else "duplicate"
+        elif is_parked:
+            plan.behind.append(arrival)
+            outcome = "behind_parked"
         elif isinstance(content, Malformed):
-            plan.outcomes["duplicate"] += 1
+            outcome = "duplicate"
         else:
             # The first version seen of a key is taken whatever it is: retention may have cut off
             # the earlier ones before this group began to read.
+            has_gaps = routes.topics[arrival.topic].cleanup == "compact"
             if not has_gaps and known is not None and arrival.version > known + 1:
                 raise Gap(f"version {known} of the key is followed by {arrival.version}")
             plan.versions[key] = arrival.version
-            plan.outcomes[_take(routes, plan, arrival, is_new=is_new)] += 1
+            outcome = _take(routes, plan, arrival, is_new=is_new)
+        plan.outcomes[arrival.topic, outcome] += 1
     return plan
 
 

@@ -18,13 +18,13 @@ from chassis.failpoints import failpoint
 from chassis.lane import Lane
 from chassis.settings import ServiceSettings
 from chassis.subscriptions import Subscription
+from chassis.turns import Turns
 
 log = structlog.get_logger()
 _POLL_MS = 200
 _COMMIT_SECONDS = 0.1
 _GRACE_SECONDS = 20.0  # below the rebalance timeout: the group waits for us
 _ANSWER_SECONDS = 5.0
-_AT_ONCE = 2  # one works in Python while the other waits for the disk; more make smaller batches
 _MAX_BACKOFF_SECONDS = 10.0
 
 
@@ -54,7 +54,7 @@ class Consumer:
         self._lanes: dict[TopicPartition, Lane] = {}
         self._done: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
-        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._turns = Turns(group, database, self._routes)
         self._draining = asyncio.Event()
         self._stopped = asyncio.Event()
         self._stopped.set()
@@ -180,15 +180,7 @@ class Consumer:
                 client.resume(place)
 
         for place in places:
-            lane = Lane(
-                place,
-                self._group,
-                self._database,
-                self._routes,
-                done=self._done.__setitem__,
-                has_room=resume,
-                turns=self._turns,
-            )
+            lane = Lane(place, self._turns, done=self._done.__setitem__, has_room=resume)
             lane.start()
             self._lanes[place] = lane
         self.joined = True
@@ -196,6 +188,7 @@ class Consumer:
     async def _stop_lanes(self, client: AIOKafkaConsumer) -> None:
         self.joined = False
         await asyncio.gather(*(lane.stop(_GRACE_SECONDS) for lane in self._lanes.values()))
+        await self._turns.close()
         with contextlib.suppress(KafkaError, TimeoutError):
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await self._commit_done(client)

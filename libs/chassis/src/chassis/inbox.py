@@ -1,13 +1,15 @@
 """All SQL of the inbox: what has taken effect, how far each key is, and what is parked."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from chassis.arrivals import Arrival
 from chassis.db import Tx
+
+Key = tuple[str, str]  # of a topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +30,15 @@ class Failure:
     failed_at: datetime
 
 
-async def lock(tx: Tx, topic: str, partition: int) -> None:
-    """Be alone with this partition: against a redrive, and a member that lost it unawares."""
-    await tx.execute("SELECT pg_advisory_xact_lock(hashtext($1), $2)", topic, partition)
+async def lock(tx: Tx, partitions: Iterable[tuple[str, int]]) -> None:
+    """Be alone with these (topic, partition): against a redrive, and a member that lost one."""
+    topics, numbers = zip(*sorted(partitions), strict=True)
+    await tx.execute(
+        "SELECT pg_advisory_xact_lock(hashtext(topic), partition)"
+        " FROM unnest($1::text[], $2::integer[]) AS a (topic, partition)",
+        topics,
+        numbers,
+    )
 
 
 async def add(tx: Tx, arrivals: Sequence[Arrival]) -> set[UUID]:
@@ -39,39 +47,39 @@ async def add(tx: Tx, arrivals: Sequence[Arrival]) -> set[UUID]:
         return set()
     rows = await tx.fetch(
         "INSERT INTO inbox (event_id, topic, partition, kafka_offset)"
-        " SELECT event_id, $1, $2, kafka_offset"
-        " FROM unnest($3::uuid[], $4::bigint[]) AS a (event_id, kafka_offset)"
+        " SELECT * FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::bigint[])"
         " ON CONFLICT DO NOTHING RETURNING event_id",
-        arrivals[0].topic,
-        arrivals[0].partition,
         [arrival.event_id for arrival in arrivals],
+        [arrival.topic for arrival in arrivals],
+        [arrival.partition for arrival in arrivals],
         [arrival.offset for arrival in arrivals],
     )
     return {row[0] for row in rows}
 
 
-async def places(tx: Tx, topic: str, keys: Sequence[str]) -> dict[str, Place]:
+async def places(tx: Tx, keys: Collection[Key]) -> dict[Key, Place]:
+    # Scalar subqueries: whatever the planner takes the tables' sizes for, each is one index lookup.
     rows = await tx.fetch(
-        "SELECT k.key, p.version, EXISTS"
-        " (SELECT FROM inbox_parked q WHERE q.topic = $1 AND q.key = k.key)"
-        " FROM unnest($2::text[]) AS k (key)"
-        " LEFT JOIN inbox_position p ON p.topic = $1 AND p.key = k.key",
-        topic,
-        keys,
+        "SELECT k.topic, k.key,"
+        " (SELECT version FROM inbox_position p WHERE p.topic = k.topic AND p.key = k.key),"
+        " EXISTS (SELECT FROM inbox_parked q WHERE q.topic = k.topic AND q.key = k.key)"
+        " FROM unnest($1::text[], $2::text[]) AS k (topic, key)",
+        [topic for topic, _ in keys],
+        [key for _, key in keys],
     )
-    return {key: Place(version, is_parked) for key, version, is_parked in rows}
+    return {(topic, key): Place(version, is_parked) for topic, key, version, is_parked in rows}
 
 
-async def move(tx: Tx, topic: str, versions: Mapping[str, int]) -> None:
+async def move(tx: Tx, versions: Mapping[Key, int]) -> None:
     """Each key is at this version now."""
     if versions:
         await tx.execute(
             "INSERT INTO inbox_position AS p (topic, key, version)"
-            " SELECT $1, key, version FROM unnest($2::text[], $3::bigint[]) AS v (key, version)"
+            " SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])"
             " ON CONFLICT (topic, key)"
             " DO UPDATE SET version = greatest(p.version, excluded.version)",
-            topic,
-            list(versions),
+            [topic for topic, _ in versions],
+            [key for _, key in versions],
             list(versions.values()),
         )
 

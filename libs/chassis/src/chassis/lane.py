@@ -6,23 +6,21 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from time import monotonic, perf_counter, time
+from time import monotonic, time
 
 import asyncpg
 import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 from events import Malformed
 
-from chassis import batch, inbox, metrics
+from chassis import inbox, metrics
 from chassis.arrivals import Arrival, arrive
-from chassis.batch import Routes
-from chassis.db import AWAY, Database
+from chassis.db import AWAY
 from chassis.inbox import Failure
-from chassis.spans import batch_span
+from chassis.turns import Turns
 from chassis.words import Reject, Retry
 
 log = structlog.get_logger()
-BATCH = 1000
 _QUEUE_RECORDS = 2000
 _QUEUE_BYTES = 8 * 1024 * 1024
 _TRIES = 3
@@ -75,20 +73,15 @@ class Trouble:
 
 @dataclass(slots=True)
 class Lane:
-    """Handles the records of one partition in their order, a batch per transaction.
+    """Handles the records of one partition in their order, by turns with the other lanes.
 
     `done(offset)` is told the next offset after each commit; `has_room()` when it takes more.
-    `turns` is shared by the lanes of a process: while a lane waits for its turn, what it will take
-    grows, so that a busy process makes fewer and larger transactions.
     """
 
     place: TopicPartition
-    group: str
-    database: Database
-    routes: Routes
+    turns: Turns
     done: Callable[[TopicPartition, int], None]
     has_room: Callable[[TopicPartition], None]
-    turns: asyncio.Semaphore
     is_waiting: bool = False
     _queue: deque[ConsumerRecord] = field(default_factory=deque)
     _queued_bytes: int = 0
@@ -142,25 +135,30 @@ class Lane:
                 metrics.LAG_SECONDS.labels(*self._labels).set(0)
                 self._arrived.clear()
                 await self._arrived.wait()
-            async with self.turns:
-                arrivals = [arrive(record) for record in self._take()]
-                error = await self._attempt(arrivals)
+            turn = await self.turns.join(self._take)
+            error = turn.error
+            if error is not None and turn.is_shared:
+                error = await self._attempt(turn.arrivals)
+            elif error is None and turn.arrivals:
+                self._finish(turn.arrivals[-1])
             if error is not None:
-                await self._settle_failed(arrivals, error)
+                await self._settle_failed(turn.arrivals, error)
 
-    def _take(self) -> list[ConsumerRecord]:
-        records = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+    def _take(self, most: int) -> list[Arrival]:
+        if self._is_stopping:
+            return []
+        records = [self._queue.popleft() for _ in range(min(most, len(self._queue)))]
         behind = time() - records[0].timestamp / 1000
         metrics.LAG_SECONDS.labels(*self._labels).set(max(0.0, behind))
         self._queued_bytes -= sum(len(record.value or b"") for record in records)
         if not self.is_full:
             self.has_room(self.place)
-        return records
+        return [arrive(record) for record in records]
 
     async def _settle_failed(self, arrivals: Sequence[Arrival], error: Exception) -> None:
         """Each half by itself, down to the event to blame."""
         if len(arrivals) == 1:
-            await self._settle_one(arrivals[0], Trouble(error, self.database.clock()))
+            await self._settle_one(arrivals[0], Trouble(error, self.turns.database.clock()))
             return
         half = len(arrivals) // 2
         for part in (arrivals[:half], arrivals[half:]):
@@ -168,24 +166,13 @@ class Lane:
                 await self._settle_failed(part, again)
 
     async def _attempt(self, arrivals: Sequence[Arrival]) -> Exception | None:
+        """In a transaction of its own."""
         if self._is_stopping:
             raise asyncio.CancelledError
-        topic, started = self.place.topic, perf_counter()
-        try:
-            with batch_span(self.group, arrivals):
-                async with self.database.transaction() as tx:
-                    outcomes = await batch.apply(tx, self.routes, arrivals)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the event is retried or parked
-            metrics.BATCH_FAILURES.labels(topic, type(error).__name__).inc()
-            return error
-        metrics.BATCH_SECONDS.labels(topic).observe(perf_counter() - started)
-        for outcome, count in outcomes.items():
-            metrics.EVENTS.labels(topic, outcome).inc(count)
-        log.debug(
-            "batch", **self._where(arrivals[0]), events=len(arrivals), outcomes=dict(outcomes)
-        )
-        self._finish(arrivals[-1])
-        return None
+        error = await self.turns.attempt(arrivals)
+        if error is None:
+            self._finish(arrivals[-1])
+        return error
 
     def _finish(self, last: Arrival) -> None:
         self.done(self.place, last.offset + 1)
@@ -228,8 +215,8 @@ class Lane:
             type(error).__name__, str(error)[:1000], trouble.attempts, trouble.failed_at
         )
         try:
-            async with self.database.transaction() as tx:
-                await inbox.lock(tx, arrival.topic, arrival.partition)
+            async with self.turns.database.transaction() as tx:
+                await inbox.lock(tx, {(arrival.topic, arrival.partition)})
                 if await inbox.add(tx, [arrival]):
                     await inbox.park(tx, [arrival], failure)
         except Exception as error_of_parking:

@@ -83,6 +83,7 @@ async def connect(dsn: str, name: str) -> asyncpg.Connection:
             # Plans by the values at hand: a general one takes a window for a third of the table.
             "plan_cache_mode": "force_custom_plan",
             "enable_seqscan": "off",
+            "max_parallel_workers_per_gather": "0",
             # A lost move of the cursor costs duplicates, which the inbox takes.
             "synchronous_commit": "off",
         },

@@ -188,7 +188,7 @@ async def _next(tx: Tx, topic: str, key: str) -> asyncpg.Record | None:
     )
     if partition is None:
         return None
-    await inbox.lock(tx, topic, partition)
+    await inbox.lock(tx, {(topic, partition)})
     return await tx.fetchrow(
         "SELECT * FROM inbox_parked WHERE topic = $1 AND key = $2"
         " ORDER BY version, kafka_offset LIMIT 1",
@@ -206,7 +206,7 @@ async def _apply(tx: Tx, routes: Routes, row: asyncpg.Record) -> None:
 
 async def _skip(tx: Tx, row: asyncpg.Record) -> None:
     if row["version"] > 0:
-        await inbox.move(tx, row["topic"], {row["key"]: row["version"]})
+        await inbox.move(tx, {(row["topic"], row["key"]): row["version"]})
     await _remove(tx, row)
 
 

@@ -14,20 +14,18 @@ _MAX_LINKS = 128  # the SDK's own limit
 
 @contextmanager
 def batch_span(group: str, arrivals: Sequence[Arrival]) -> Iterator[None]:
-    first = arrivals[0]
+    topics = sorted({arrival.topic for arrival in arrivals})
     with _tracer.start_as_current_span(
-        f"process {first.topic}",
+        f"process {', '.join(topics)}",
         kind=SpanKind.CONSUMER,
         links=_links(arrivals),
         attributes={
             "messaging.system": "kafka",
             "messaging.operation.type": "process",
             "messaging.operation.name": "process",
-            "messaging.destination.name": first.topic,
-            "messaging.destination.partition.id": str(first.partition),
+            "messaging.destination.name": ", ".join(topics),
             "messaging.consumer.group.name": group,
             "messaging.batch.message_count": len(arrivals),
-            "messaging.kafka.offset": first.offset,
         },
         record_exception=False,  # the message of an error may hold a person's data
     ):

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from fastapi import Response
 from pydantic import BaseModel
@@ -80,9 +80,7 @@ class _Group:
     async def join(self, one: _Waiting) -> Reply:
         self.waiting.append(one)
         if len(self.working) < _AT_ONCE:
-            task = asyncio.create_task(self._work())
-            self.working.add(task)
-            task.add_done_callback(self.working.discard)
+            self.working.add(asyncio.create_task(self._work()))
         return await one.reply
 
     async def _work(self) -> None:
@@ -90,6 +88,8 @@ class _Group:
         while self.waiting:
             size = min(len(self.waiting), _MOST)
             await self._settle([self.waiting.popleft() for _ in range(size)])
+        # At once, not when the task is over: who comes between would find no one at work.
+        self.working.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     async def _settle(self, group: list[_Waiting]) -> None:
         try:
