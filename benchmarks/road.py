@@ -24,7 +24,7 @@ from local_stack.process import Running
 from processes import cpu_seconds, issuer, migrations, service
 from servers import FOLDER, Servers
 
-CLAIMS = 2_000
+CLAIMS = 6_000
 _LOOK_SECONDS = 0.02
 
 
@@ -50,7 +50,7 @@ async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
         pgbench = Pgbench(other_dsn, other, await sample(database, first))
         before = cpu_seconds(claims), cpu_seconds(approvals)
         rates = await interleave(
-            "road", {"pgbench": lambda: pgbench.rate(CLAIMS * 5), "road": road.rate}, at.analyze
+            "road", {"pgbench": lambda: pgbench.rate(CLAIMS), "road": road.rate}, at.analyze
         )
         said = _spent("claims", claims, before[0]) | _spent("workflow", approvals, before[1])
     return [

@@ -1,7 +1,6 @@
 """The service's own database: one transaction per message or request, and the facts it emits."""
 
 import contextlib
-import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any, Self
 
 import asyncpg
 from events import MAX_PAYLOAD_BYTES, Envelope, Event, EventId
+from pydantic_core import to_json
 from uuid_utils.compat import uuid7
 
 from chassis.failpoints import failpoint
@@ -154,7 +154,7 @@ class Tx:
             [fact.event.key for fact in facts],
             behind,
             [fact.event.TYPE for fact in facts],
-            [json.dumps(fact.headers) for fact in facts],
+            [to_json(fact.headers).decode() for fact in facts],
             [fact.payload for fact in facts],
         )
 
@@ -214,6 +214,9 @@ class Database:
                 # A process that is stopped inside a transaction must not hold its locks for ever.
                 "idle_in_transaction_session_timeout": "30s",
                 "tcp_user_timeout": "30s",
+                # Every statement has its index. One that is first planned for an empty table would
+                # walk through it row by row until autovacuum has looked, a minute or a bulk later.
+                "enable_seqscan": "off",
             },
         )
         return cls(pool=pool, acquire_timeout=acquire_timeout)

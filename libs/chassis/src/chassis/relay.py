@@ -14,15 +14,12 @@ from chassis import metrics, outbox, upkeep
 from chassis.db import AWAY, Database
 from chassis.failpoints import failpoint
 from chassis.outbox import Cursor, Page
+from chassis.pace import rest
 from chassis.publisher import Prepared, Publisher
 
 log = structlog.get_logger()
 _BUSY_SECONDS = 0.005
 _IDLE_SECONDS = 0.1
-# After a page of many rows the next one waits for company: a page costs the database, the broker
-# and every consumer the same, whether it holds one row or fifty. A page of few is followed at once.
-_REST_SECONDS_PER_ROW = 0.002
-_LONGEST_REST_SECONDS = 0.02
 _STANDBY_SECONDS = 0.5
 _HINT_SECONDS = 0.02
 _MAX_BACKOFF_SECONDS = 10.0
@@ -155,10 +152,9 @@ class Relay:
                 await self._wait(pause)
                 pause = min(pause * 2, _IDLE_SECONDS)
             else:
-                rest = min(len(page.rows) * _REST_SECONDS_PER_ROW, _LONGEST_REST_SECONDS)
-                until = monotonic() + rest
+                began = monotonic()
                 await self._publish(session, page, prepared)
-                await asyncio.sleep(max(0.0, until - monotonic()))
+                await asyncio.sleep(rest(len(page.rows), monotonic() - began))
                 pause = _BUSY_SECONDS
             page, prepared = await self._read(reader, page.after)
 

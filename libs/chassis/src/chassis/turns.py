@@ -12,6 +12,7 @@ from chassis import batch, metrics
 from chassis.arrivals import Arrival
 from chassis.batch import Routes
 from chassis.db import Database
+from chassis.pace import rest
 from chassis.spans import batch_span
 
 log = structlog.get_logger()
@@ -51,9 +52,9 @@ class _Waiting:
 class Turns:
     """The transactions of one consumer.
 
-    A transaction costs the same whether it holds one event or fifty, and a busy process has many
-    partitions with one event each. Nobody waits for company: a turn is of those who came while the
-    turns before it were at work, so that a busy process makes fewer and larger transactions.
+    A turn is of those who came while the turns before it were at work, or gathered after them: a
+    busy process has many partitions with one event each, and a transaction costs nearly the same
+    whether it holds one event or fifty.
     """
 
     group: str
@@ -105,15 +106,19 @@ class Turns:
                 self._working.discard(cast("asyncio.Task[None]", asyncio.current_task()))
                 return
             try:
-                await self._share(company)
+                await asyncio.sleep(await self._share(company))
             except Exception as failure:  # noqa: BLE001 -- a fault of ours: each lane ends with it
                 for one in company:
                     one.settle(failure)
 
-    async def _share(self, company: Sequence[_Waiting]) -> None:
-        share = max(1, BATCH // len(company))
+    async def _share(self, company: Sequence[_Waiting]) -> float:
+        """One transaction for all of them; the seconds to gather for the next."""
+        began, share = perf_counter(), max(1, BATCH // len(company))
         taken = [one.take(share) for one in company]
         together = [arrival for arrivals in taken for arrival in arrivals]
         error = await self.attempt(together) if together else None
         for one, arrivals in zip(company, taken, strict=True):
             one.settle(Turn(arrivals, error, is_shared=len(arrivals) < len(together)))
+        if any(len(arrivals) == share for arrivals in taken):
+            return 0.0  # more is waiting
+        return rest(len(together), perf_counter() - began)

@@ -159,7 +159,8 @@ def _details(claim: ClaimSubmitted) -> tuple[str, ...]:
 
 
 def _row(line: ExpenseLine, violations: Sequence[Violation]) -> str:
-    parts = [line.category, f"{line.spent_on:%m-%d}", line.city, str(line.amount.amount)]
+    day = f"{line.spent_on.month:02}-{line.spent_on.day:02}"
+    parts = [line.category, day, line.city, str(line.amount.amount)]
     said = [_violation(violation) for violation in violations]
     return (" ".join(filter(None, parts)) + "".join(said))[:_MAX_ROW]
 
