@@ -1,7 +1,6 @@
 """The service's own database: one transaction per message or request, and the facts it emits."""
 
 import contextlib
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,24 +16,24 @@ from chassis.telemetry import traceparent
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
-# Facts of one key are numbered on from its last version. `behind`: how many of them follow this
-# one. The versions travel as one JSON object, because a join has no index to go by.
 _INSERT_FACTS = """
-WITH head AS (
+WITH fact AS (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::bytea[])
+        WITH ORDINALITY AS f (event_id, topic, key, type, headers, payload, n)
+), head AS (
     INSERT INTO outbox_head AS h (topic, key, version)
-    SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])
+    SELECT topic, key, count(*) FROM fact GROUP BY topic, key ORDER BY topic, key
     ON CONFLICT (topic, key) DO UPDATE SET version = h.version + excluded.version
     RETURNING topic, key, version
-), last AS (
-    SELECT jsonb_object_agg(topic || ' ' || key, version) AS version FROM head
 )
 INSERT INTO outbox (event_id, topic, key, version, type, headers, payload)
-SELECT event_id, topic, key, (last.version ->> (topic || ' ' || key))::bigint - behind,
-       type, headers, payload
-  FROM last, unnest($4::uuid[], $5::text[], $6::text[], $7::bigint[], $8::text[], $9::jsonb[],
-                    $10::bytea[])
-       WITH ORDINALITY AS fact (event_id, topic, key, behind, type, headers, payload, n)
- ORDER BY n
+SELECT f.event_id, f.topic, f.key,
+       h.version - count(*) OVER same_key
+           + row_number() OVER (PARTITION BY f.topic, f.key ORDER BY f.n),
+       f.type, f.headers, f.payload
+  FROM fact f JOIN head h ON h.topic = f.topic AND h.key = f.key
+WINDOW same_key AS (PARTITION BY f.topic, f.key)
+ ORDER BY f.n
 """
 
 
@@ -71,10 +70,6 @@ class _Fact:
     event: Event
     headers: dict[str, str]
     payload: bytes
-
-    @property
-    def place(self) -> tuple[str, str]:
-        return self.event.TOPIC.name, self.event.key
 
 
 @dataclass(slots=True)
@@ -136,27 +131,16 @@ class Tx:
     async def write_facts(self) -> None:
         """Write what was emitted into the outbox. The chassis calls this just before the commit."""
         facts, self._facts = self._facts, []
-        if not facts:
-            return
-        counts = Counter(fact.place for fact in facts)
-        places = sorted(counts)  # every transaction takes the locks on the keys in this order
-        left, behind = dict(counts), []
-        for fact in facts:
-            left[fact.place] -= 1
-            behind.append(left[fact.place])
-        await self.connection.execute(
-            _INSERT_FACTS,
-            [topic for topic, _ in places],
-            [key for _, key in places],
-            [counts[place] for place in places],
-            [fact.event_id for fact in facts],
-            [fact.event.TOPIC.name for fact in facts],
-            [fact.event.key for fact in facts],
-            behind,
-            [fact.event.TYPE for fact in facts],
-            [to_json(fact.headers).decode() for fact in facts],
-            [fact.payload for fact in facts],
-        )
+        if facts:
+            await self.connection.execute(
+                _INSERT_FACTS,
+                [fact.event_id for fact in facts],
+                [fact.event.TOPIC.name for fact in facts],
+                [fact.event.key for fact in facts],
+                [fact.event.TYPE for fact in facts],
+                [to_json(fact.headers).decode() for fact in facts],
+                [fact.payload for fact in facts],
+            )
 
     async def fetch(self, query: str, *values: Any) -> list[asyncpg.Record]:
         return await self.connection.fetch(query, *values)

@@ -77,7 +77,7 @@ class _Edge:
         started = time.perf_counter()
         with _tracer.start_as_current_span(
             f"{scope['method']} {scope['path']}",
-            context=propagate.extract(headers),
+            context=propagate.extract(headers) if "traceparent" in headers else None,
             kind=trace.SpanKind.SERVER,
         ):
             await self.app(scope, watch.receive, watch.send)

@@ -1,6 +1,7 @@
 """Partitions that wait while others are at work share the next transaction."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -60,7 +61,7 @@ class Turns:
     group: str
     database: Database
     routes: Routes
-    _waiting: list[_Waiting] = field(default_factory=list)
+    _waiting: deque[_Waiting] = field(default_factory=deque)
     _working: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def join(self, take: Take) -> Turn:
@@ -100,25 +101,28 @@ class Turns:
         while True:
             # The other partitions of the same fetch, and those just served, come along.
             await asyncio.sleep(0)
-            company, self._waiting = self._waiting, []
-            if not company:
+            if not self._waiting:
                 # At once, not when the task is over: who comes between would find no one at work.
                 self._working.discard(cast("asyncio.Task[None]", asyncio.current_task()))
                 return
-            try:
-                await asyncio.sleep(await self._share(company))
-            except Exception as failure:  # noqa: BLE001 -- a fault of ours: each lane ends with it
-                for one in company:
-                    one.settle(failure)
+            await asyncio.sleep(await self._share())
 
-    async def _share(self, company: Sequence[_Waiting]) -> float:
-        """One transaction for all of them; the seconds to gather for the next."""
-        began, share = perf_counter(), max(1, BATCH // len(company))
-        taken = [one.take(share) for one in company]
-        together = [arrival for arrivals in taken for arrival in arrivals]
-        error = await self.attempt(together) if together else None
+    async def _share(self) -> float:
+        """One transaction for those who wait; the seconds to gather for the next."""
+        company: list[_Waiting] = []
+        taken: list[list[Arrival]] = []
+        began, room = perf_counter(), BATCH
+        try:
+            while self._waiting and room > 0:
+                company.append(self._waiting.popleft())
+                taken.append(company[-1].take(room))
+                room -= len(taken[-1])
+            together = [arrival for arrivals in taken for arrival in arrivals]
+            error = await self.attempt(together) if together else None
+        except Exception as failure:  # noqa: BLE001 -- a fault of ours: each lane ends with it
+            for one in company:
+                one.settle(failure)
+            return 0.0
         for one, arrivals in zip(company, taken, strict=True):
             one.settle(Turn(arrivals, error, is_shared=len(arrivals) < len(together)))
-        if any(len(arrivals) == share for arrivals in taken):
-            return 0.0  # more is waiting
-        return rest(len(together), perf_counter() - began)
+        return rest(len(together), perf_counter() - began) if room > 0 else 0.0

@@ -105,11 +105,11 @@ async def own_claims(
 
 @router.post("/{claim_id}/submit", status_code=202, dependencies=_EMPLOYEE)
 async def submit_claim(
-    claim_id: ClaimIdInPath, me: Me, once: OncePerKey, sent: SubmitIn | None = None
+    claim_id: ClaimIdInPath, once: OncePerKey, sent: SubmitIn | None = None
 ) -> Response:
     """Hand it in, once per Idempotency-Key."""
     asked = sent or SubmitIn()
-    ask = HandIn(EmployeeId(me.subject), claim_id, asked.version, asked.chosen)
+    ask = HandIn(EmployeeId(once.subject), claim_id, asked.version, asked.chosen)
     try:
         return await together(once, _submits, ask, status=202)
     except PolicyBroken as broken:
