@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from string import Formatter
 from typing import Any
 
@@ -32,13 +33,14 @@ class Phrase:
     actor: str | None = None
 
     @property
-    def fields(self) -> set[str]:
+    def fields(self) -> frozenset[str]:
         """The names in the sentence."""
         return _names(self.zh) | _names(self.en)
 
 
-def _names(sentence: str) -> set[str]:
-    return {name for _, name, _, _ in Formatter().parse(sentence) if name}
+@cache  # the sentences are few, and every event of the road asks
+def _names(sentence: str) -> frozenset[str]:
+    return frozenset(name for _, name, _, _ in Formatter().parse(sentence) if name)
 
 
 PHRASES: Mapping[str, Phrase] = {
