@@ -7,6 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from tenacity import (
+    retry,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential_jitter,
+)
+
 from local_stack.places import JARS
 
 COMPILER = "#compiler"
@@ -92,6 +99,13 @@ def _have(jar: Jar, cache: Path) -> Path | None:
     return None
 
 
+# A network stumbles now and then, and a first start asks it for hundreds of jars.
+@retry(
+    retry=retry_if_exception_type(NoSuchJar),
+    stop=stop_after_attempt(4),
+    wait=wait_exponential_jitter(multiplier=0.5, max=5),
+    reraise=True,
+)
 def _download(jar: Jar, cache: Path) -> Path:
     """Fetch into a folder of our own first: another run must never see half a jar."""
     from jgo.maven import MavenContext
