@@ -135,14 +135,17 @@ class Lane:
                 metrics.LAG_SECONDS.labels(*self._labels).set(0)
                 self._arrived.clear()
                 await self._arrived.wait()
-            turn = await self.turns.join(self._take)
-            error = turn.error
-            if error is not None and turn.is_shared:
-                error = await self._attempt(turn.arrivals)
-            elif error is None and turn.arrivals:
-                self._finish(turn.arrivals[-1])
-            if error is not None:
-                await self._settle_failed(turn.arrivals, error)
+            await self._next()  # a frame of its own: a lane at rest holds on to no batch
+
+    async def _next(self) -> None:
+        turn = await self.turns.join(self._take)
+        error = turn.error
+        if error is not None and turn.is_shared:
+            error = await self._attempt(turn.arrivals)
+        elif error is None and turn.arrivals:
+            self._finish(turn.arrivals[-1])
+        if error is not None:
+            await self._settle_failed(turn.arrivals, error)
 
     def _take(self, most: int) -> list[Arrival]:
         if self._is_stopping:
