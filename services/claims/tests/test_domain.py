@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 import json
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -55,6 +54,7 @@ from events.claims import (
 from events.workflow import ApprovalDecided, ApprovalRevoked, DocumentKind, Outcome
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 LIMITS = parse_limits("""

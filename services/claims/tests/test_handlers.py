@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from uuid import UUID
@@ -31,6 +30,7 @@ from events.claims import (
 )
 from events.notices import ChannelName, NoticeSent
 from events.workflow import ApprovalDecided, ApprovalRevoked, DocumentKind, Outcome
+from msgspec.structs import replace
 from uuid_utils.compat import uuid7
 
 OWNER = EmployeeId("E1001")

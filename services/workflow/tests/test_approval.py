@@ -1,7 +1,6 @@
 """An approval as such: whom it asks, when it is done, what people may do. No database."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -26,6 +25,7 @@ from events.workflow import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from uuid_utils.compat import uuid7
 from workflow.approval.domain import (
     TONGLU,

@@ -1,7 +1,6 @@
 """Conditions: what is refused at import and where, and what a document is like to them."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -11,6 +10,7 @@ from events import DepartmentId, DocumentId, EmployeeId, Money
 from events.workflow import DocumentKind
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from workflow.definition.domain import Breach, ConditionFailed, ConditionInvalid, Document, Line
 from workflow.definition.domain.condition import compiled, facts, hundredths, view
 from workflow.directory.domain import Department, Directory, Person

@@ -1,6 +1,5 @@
 """Whom a route asks and why, in every company and by every setting, without any I/O."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -10,6 +9,7 @@ from events import DepartmentId, DocumentId, EmployeeId, Money
 from events.workflow import Completion, Decision, DocumentKind
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from workflow.definition.domain import (
     DRAWS,
     Breach,
@@ -181,7 +181,7 @@ def test_step_without_a_present_approver_goes_to_an_administrator(rule, director
 def test_circle_of_departments_ends_at_an_administrator() -> None:
     one, two = DepartmentId("D1"), DepartmentId("D2")
     circle = {one: Department(one, two, None), two: Department(two, one, None)}
-    route = planned(a_definition(HEAD), replace(a_directory(), departments=circle))
+    route = planned(a_definition(HEAD), Directory(a_directory().people, circle))
     assert asked(route) == [["ada"]]
 
 

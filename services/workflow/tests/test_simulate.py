@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,6 +12,7 @@ from chassis.http import Edge
 from chassis.testing import api_client
 from events import DocumentId, EmployeeId, Money
 from events.workflow import DocumentKind
+from msgspec.structs import replace
 from workflow.definition import api, handlers
 from workflow.definition.domain import (
     Definition,

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -13,6 +12,7 @@ from events import EmployeeId
 from events.workflow import DocumentKind
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from workflow.directory import handlers as directory_handlers
 from workflow.standin import api, handlers
 from workflow.standin.domain import Reason, Window, WindowsOverlap, end_of_chain, ends_of_chains

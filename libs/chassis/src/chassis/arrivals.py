@@ -1,16 +1,15 @@
 """One Kafka record, decoded once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from aiokafka import ConsumerRecord
 from events import Envelope, Event, EventId, Malformed, Unrecognised, decode
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(Struct, frozen=True):
     """A record with what it says; `version` is 0 where a malformed one does not say it."""
 
     topic: str

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 import asyncpg
+from asyncpg.pgproto.pgproto import UUID
 from events import MAX_PAYLOAD_BYTES, Envelope, Event, EventId
-from pydantic_core import to_json
-from uuid_utils.compat import uuid7
+from msgspec import Struct, json
+from uuid_utils import uuid7
 
 from chassis.failpoints import failpoint
 from chassis.telemetry import traceparent
@@ -52,8 +53,7 @@ class EventTooLargeError(ValueError):
     """An event's JSON is over the limit that every topic can carry."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """Where a fact comes from; kept in a due row, it survives the way through a delivery loop.
 
     `correlation_id`: the document at the head of the road; None: the fact's own key.
@@ -92,7 +92,7 @@ class Tx:
         """
         cause = origin or self.origin
         envelope = Envelope(
-            id=EventId(uuid7()),
+            id=_new_id(),
             time=self.now,
             sequence=0,
             correlation_id=cause.correlation_id or event.key,
@@ -138,7 +138,7 @@ class Tx:
                 [fact.event.TOPIC.name for fact in facts],
                 [fact.event.key for fact in facts],
                 [fact.event.TYPE for fact in facts],
-                [to_json(fact.headers).decode() for fact in facts],
+                [json.encode(fact.headers).decode() for fact in facts],
                 [fact.payload for fact in facts],
             )
 
@@ -156,6 +156,11 @@ class Tx:
 
     async def executemany(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
         await self.connection.executemany(query, rows)
+
+
+def _new_id() -> EventId:
+    # A uuid.UUID as the driver makes it: made, written and sent in a tenth of the time.
+    return EventId(UUID(uuid7().bytes))
 
 
 def _now() -> datetime:

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
+
+from msgspec import Struct
 
 from chassis.arrivals import Arrival
 from chassis.db import Tx
@@ -12,16 +13,14 @@ from chassis.db import Tx
 Key = tuple[str, str]  # of a topic
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """How far a key is: its last version, None before the first; and whether it is parked."""
 
     version: int | None
     is_parked: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """Why an event is parked."""
 
     error: str

@@ -1,10 +1,10 @@
 """Which event goes to which handler: the one-glance table of a service's `consumer.py`."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from events import Envelope, Event
+from msgspec import Struct
 
 from chassis.db import Origin, Tx
 
@@ -12,8 +12,7 @@ E = TypeVar("E", bound=Event)
 E_co = TypeVar("E_co", bound=Event, covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Received(Generic[E_co]):
+class Received(Struct, Generic[E_co], frozen=True):
     """One event as it lies on its topic, with its place there."""
 
     topic: str
@@ -38,8 +37,7 @@ class Received(Generic[E_co]):
 Handler = Callable[[Tx, Any], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Subscription:
+class Subscription(Struct, frozen=True):
     """One line of the table. `events`: the types it wants; `batch`: all of a batch in one call."""
 
     events: tuple[type[Event], ...]

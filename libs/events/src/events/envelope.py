@@ -4,18 +4,21 @@ Source: the CloudEvents Kafka protocol binding; the extensions `sequence` and `t
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Generic, TypeVar
 from uuid import UUID
 
+from msgspec import Struct
 from pydantic import TypeAdapter
+from pydantic_core import to_json
 
 from events.event import Event, event_class
 from events.ids import EventId
 
 E_co = TypeVar("E_co", bound=Event, covariant=True)
 Headers = Iterable[tuple[str, bytes]]
+_iso = lru_cache(maxsize=16)(datetime.isoformat)  # all facts of a transaction have one time
 _UUID = TypeAdapter(UUID)  # reads a UUID in a fifth of the time that uuid.UUID takes
 
 
@@ -23,8 +26,7 @@ class Malformed(ValueError):
     """The record is not a readable CloudEvent of the type that it names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope(Generic[E_co]):
+class Envelope(Struct, Generic[E_co], frozen=True):
     """One event with what is said about it.
 
     `sequence` counts the events of this key from 1 without a gap; `correlation_id` is the document
@@ -48,7 +50,7 @@ class Envelope(Generic[E_co]):
             "ce_source": event.TOPIC.source,
             "ce_type": event.TYPE,
             "ce_subject": event.key,
-            "ce_time": self.time.isoformat(),
+            "ce_time": _iso(self.time),
             "ce_sequence": str(self.sequence),
             "ce_correlationid": self.correlation_id,
             "content-type": "application/json",
@@ -61,11 +63,10 @@ class Envelope(Generic[E_co]):
 
     def value(self) -> bytes:
         """The record value: the event's JSON, absent optional fields left out."""
-        return self.event.model_dump_json(exclude_none=True).encode()
+        return to_json(self.event, exclude_none=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Unrecognised:
+class Unrecognised(Struct, frozen=True):
     """A well-formed record of a type that this release does not know: skipped and counted."""
 
     id: EventId

@@ -1,7 +1,6 @@
 """What is done with a claim: draft, edit, hand in, withdraw, decide."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
@@ -10,6 +9,8 @@ from chassis.together import Asked
 from events import ClaimId, EmployeeId
 from events.claims import ChosenApprovers, ClaimApprovalRevoked, ClaimSubmitted
 from events.workflow import ApprovalDecided, ApprovalRevoked, DocumentKind
+from msgspec import Struct
+from msgspec.structs import replace
 from uuid_utils.compat import uuid7
 
 from claims.claim import domain, store
@@ -48,8 +49,7 @@ async def edit_claim(tx: Tx, owner: EmployeeId, id_: ClaimId, version: int, draf
     return edited
 
 
-@dataclass(frozen=True, slots=True)
-class HandIn:
+class HandIn(Struct, frozen=True):
     """A claim to hand in.
 
     `version`: what the employee has seen, if they say so; `chosen`: whom they choose now, in place
@@ -82,8 +82,7 @@ async def submit_claims(tx: Tx, asked: Sequence[Asked[HandIn]]) -> list[Claim | 
     return answers
 
 
-@dataclass(frozen=True, slots=True)
-class _HandedIn:
+class _HandedIn(Struct, frozen=True):
     before: Claim
     after: Claim
     fact: ClaimSubmitted

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from events import ClaimId, EmployeeId, Money, PaymentId
 from events.claims import PaymentFailed, PaymentRequested, PaymentSettled, PaymentStopped
+from msgspec import Struct
+from msgspec.structs import replace
 
 from claims.claim.domain import Claim
 from claims.policy.domain import said
@@ -60,8 +61,7 @@ class PaymentClosed(Exception):
         self.needed = needed.value
 
 
-@dataclass(frozen=True, slots=True)
-class Payment:
+class Payment(Struct, frozen=True):
     """One attempt to pay a claim, counted over all its revisions.
 
     A failed or stopped attempt stays so; a retry is a new one.

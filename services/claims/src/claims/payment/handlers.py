@@ -1,13 +1,13 @@
 """From an approval to the money: asked for, settled, failed, asked for again, stopped."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from chassis import Received, Tx
 from events import ClaimId, Money, PaymentId
 from events.workflow import ApprovalDecided, ApprovalRevoked
+from msgspec import Struct
 
 from claims.claim import handlers as claim_handlers
 from claims.claim.domain import Move, Status
@@ -66,8 +66,7 @@ async def latest_payment(tx: Tx, claim_id: ClaimId) -> Payment | None:
     return await store.latest_payment(tx, claim_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Struct, frozen=True):
     """That this much was paid, the bank's reference for it, and who says so."""
 
     amount: Money

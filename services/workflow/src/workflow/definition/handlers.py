@@ -1,13 +1,14 @@
 """Keep definitions, and plan the routes of documents by those in force."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from chassis import Tx
 from events import EmployeeId
 from events.workflow import DocumentKind
+from msgspec import Struct
+from msgspec.structs import replace
 
 from workflow.definition import store
 from workflow.definition.domain import (
@@ -47,8 +48,7 @@ class SubmitterUnknown(Exception):
         self.employee_id = str(employee_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """The route of one document and the definition that it follows."""
 
     definition: Definition
@@ -153,8 +153,7 @@ def day_of(at: datetime) -> date:
     return at.astimezone(COMPANY).date()
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """A step for which the submitter chooses. `candidates` None: anyone who works here."""
 
     step_id: str
@@ -182,8 +181,7 @@ async def choices(tx: Tx, kind: DocumentKind, day: date) -> list[Choice]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Simulation:
+class Simulation(Struct, frozen=True):
     """What would happen to a document: its route, who stands in for whom, where it gets stuck.
 
     `definition` None: none is in force that day. `route` None: none can be planned at all.

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from events import DepartmentId, EmployeeId
+from msgspec import Struct
 
 ADMINISTRATOR = "admin"  # the role of those who sort out what has no approver
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
+class Person(Struct, frozen=True):
     """What the planner needs to know of someone."""
 
     employee_id: EmployeeId
@@ -19,8 +19,7 @@ class Person:
     is_active: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Department:
+class Department(Struct, frozen=True):
     """A department with its head and the department above it."""
 
     department_id: DepartmentId
@@ -28,8 +27,7 @@ class Department:
     head_id: EmployeeId | None
 
 
-@dataclass(frozen=True, slots=True)
-class CostCentre:
+class CostCentre(Struct, frozen=True):
     """What bears a cost, and who answers for it."""
 
     id: str

@@ -1,12 +1,12 @@
 """Windows of time in which one person's tasks go to another, and where a chain of them ends."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from events import EmployeeId
 from events.workflow import DocumentKind
+from msgspec import Struct
 
 
 class Reason(StrEnum):
@@ -17,8 +17,7 @@ class Reason(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """From `begins_at`, included, to `ends_at`, excluded, `stand_in_id` is asked for `person_id`.
 
     `kinds`: of these documents only; None: of all, those to come too.

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,8 @@ from events.claims import (
     Violation,
 )
 from events.workflow import ApprovalDecided, ApprovalRevoked, Outcome
+from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict
 
 from claims.claim.domain.states import NEXT, OWNERS_MOVES, Move, MoveNotAllowed, Status
@@ -113,8 +115,7 @@ _LINE = ("line_no", "category", "spent_on", "city", "amount")
 _VIOLATION = ("line_no", "rule_id", "severity", "limit", "reason")
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Struct, frozen=True):
     """What an employee writes: all that can be edited.
 
     `cost_centre`: what bears the cost; None: the employee's department. `chosen`: whom the employee
@@ -127,8 +128,7 @@ class Draft:
     chosen: tuple[ChosenApprovers, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """A claim as it stands. `revision` counts the hand-ins, `version` every change."""
 
     id: ClaimId

@@ -1,12 +1,12 @@
 """Which limits an expense line breaks, and the trace that shows why."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
 
 import yaml
 from events import Money
 from events.claims import Severity, Violation
+from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
 from claims.policy.domain.money import exact, said
@@ -14,8 +14,7 @@ from claims.policy.domain.money import exact, said
 NO_RULE = "no-rule"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One expense as the employee wrote it. `reason`: why a limit had to be passed."""
 
     line_no: int

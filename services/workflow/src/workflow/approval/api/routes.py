@@ -1,7 +1,6 @@
 """The inbox over HTTP: my tasks, decisions and verbs, and the road of one document."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated
 
 from chassis import Tx
@@ -13,6 +12,7 @@ from chassis.together import Asked, together
 from events import EmployeeId, TaskId
 from events.workflow import Verb
 from fastapi import APIRouter, Query, Request, Response
+from msgspec import Struct
 from pydantic import BaseModel
 
 from workflow.approval import handlers, store
@@ -105,8 +105,7 @@ async def decide_many(asked: DecideBatch, me: Me, request: Request, once: OncePe
     return await once(effect)
 
 
-@dataclass(frozen=True, slots=True)
-class _Decide:
+class _Decide(Struct, frozen=True):
     """One decision on its way into a transaction that others share."""
 
     task_id: TaskId

@@ -1,7 +1,6 @@
 """The approval of one revision of one document: whom it asks, and what a decision does."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -20,6 +19,8 @@ from events.workflow import (
     Outcome,
     Verb,
 )
+from msgspec import Struct
+from msgspec.structs import replace
 
 from workflow.approval.domain import voting
 from workflow.approval.domain.task import Due, Part, Question, Task, TaskStatus, Verdict
@@ -38,8 +39,7 @@ class Status(StrEnum):
     REVOKED = "revoked"  # approved, and taken back in the OA
 
 
-@dataclass(frozen=True, slots=True)
-class Back:
+class Back(Struct, frozen=True):
     """Where the route goes on, and who sits there: the one who sent it back."""
 
     step: int
@@ -47,8 +47,7 @@ class Back:
     person: EmployeeId
 
 
-@dataclass(frozen=True, slots=True)
-class Approval:
+class Approval(Struct, frozen=True):
     """The approval of one revision of one document.
 
     A change returns the new state; `facts` and `dues` are what it has said and set since it was

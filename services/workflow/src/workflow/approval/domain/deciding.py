@@ -1,9 +1,9 @@
 """What a decision does: refused, or the first valid one, which asks on or ends the approval."""
 
-from dataclasses import replace
 from datetime import datetime
 
 from events.workflow import Closing, Completion, Decision, Outcome
+from msgspec.structs import replace
 
 from workflow.approval.domain import voting
 from workflow.approval.domain.approval import Approval

@@ -1,8 +1,7 @@
 """Open tasks of people who are not there: up the line, to the stand-in, or to an administrator."""
 
-from dataclasses import replace
-
 from events.workflow import Closing
+from msgspec.structs import replace
 
 from workflow.approval.domain.approval import Approval
 from workflow.approval.domain.task import Task

@@ -1,7 +1,6 @@
 """What opens an approval: the document that was handed in, as its approvers read it."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from datetime import datetime
 
 from events import DocumentId
@@ -151,18 +150,16 @@ def _request(approval: Approval, now: datetime) -> ApprovalRequested:
 
 def _details(claim: ClaimSubmitted) -> tuple[str, ...]:
     """One readable row a line, what breaks a rule first: what an approver must not miss."""
-    broken: dict[int, list[Violation]] = defaultdict(list)
+    broken: dict[int, str] = defaultdict(str)
     for violation in claim.violations:
-        broken[violation.line_no].append(violation)
+        broken[violation.line_no] += _violation(violation)
     lines = sorted(claim.lines, key=lambda line: line.line_no not in broken)
-    return tuple(_row(line, broken.get(line.line_no, ())) for line in lines)
+    return tuple((_row(line) + broken.get(line.line_no, ""))[:_MAX_ROW] for line in lines)
 
 
-def _row(line: ExpenseLine, violations: Sequence[Violation]) -> str:
-    day = f"{line.spent_on.month:02}-{line.spent_on.day:02}"
-    parts = [line.category, day, line.city, str(line.amount.amount)]
-    said = [_violation(violation) for violation in violations]
-    return (" ".join(filter(None, parts)) + "".join(said))[:_MAX_ROW]
+def _row(line: ExpenseLine) -> str:
+    day, city = line.spent_on, f" {line.city}" if line.city else ""
+    return f"{line.category} {day.month:02}-{day.day:02}{city} {line.amount.amount}"
 
 
 def _violation(violation: Violation) -> str:

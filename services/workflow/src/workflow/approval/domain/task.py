@@ -1,11 +1,11 @@
 """One person's turn: what is asked, of whom, by which rule, until when, and what was said."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from events import ContentHash, DocumentId, EmployeeId, Money, TaskId
 from events.workflow import Closing, Decision, OverdueAction, Verb
+from msgspec import Struct
 
 TONGLU = "tonglu"  # the `via` of what was done in our own inbox
 
@@ -28,8 +28,7 @@ class Part(StrEnum):
     OPINION = "opinion"  # 委托: it comes back, and counts for nothing by itself
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """What is to be asked of whom, before it is known who stands in or took over.
 
     A step asked once is a round; a seat is one vote in it, numbered from 1. `in_tonglu`: there,
@@ -48,8 +47,7 @@ class Question:
     in_tonglu: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     """One person's turn. `native`: decided in Tonglu, though the approval may run in the OA.
 
     `is_stranded`: its person has left, and no one is there yet who could take it.
@@ -98,8 +96,7 @@ class Task:
         return self.status in (TaskStatus.OPEN, TaskStatus.WAITING)
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(Struct, frozen=True):
     """What is to be done about a task at an instant, should it still be open then."""
 
     task_id: TaskId
@@ -108,8 +105,7 @@ class Due:
     decision: Decision | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """A decision as it reaches us: what, by whom, where, on which content.
 
     `automatic`: the rule that decided, where no person did; `by` is then who did not.
@@ -124,8 +120,7 @@ class Verdict:
     automatic: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """An open task with what it is about, why it is this person's, and where it is decided."""
 
     task_id: TaskId

@@ -1,12 +1,13 @@
 """Whose turn it really is: a stand-in's where someone is away, up the line where one has left."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
 from events import EmployeeId, TaskId
 from events.workflow import Decision, OverdueAction, Verb
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from workflow.approval.domain.task import Due, Question
 from workflow.calendar.domain import WorkCalendar
@@ -20,8 +21,7 @@ from workflow.definition.domain import (
 from workflow.directory.domain import Directory
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Struct, frozen=True):
     """What a change needs to know of the world: the time, who is gone, who stands in for whom.
 
     `gone`: of the people in question, those who are unknown or have left; `directory` holds the
@@ -35,8 +35,7 @@ class Moment:
     directory: Directory = field(default_factory=lambda: Directory({}, {}))
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(Struct, frozen=True):
     """Who is asked in the end, and by which rule."""
 
     person: EmployeeId

@@ -1,11 +1,12 @@
 """What people may do about a task besides deciding it: each with its event, or refused."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from events import EmployeeId
 from events.workflow import ApprovalActed, Closing, Verb
+from msgspec import Struct
+from msgspec.structs import replace
 
 from workflow.approval.domain import voting
 from workflow.approval.domain.approval import Approval, Back, Status
@@ -28,8 +29,7 @@ from workflow.standin.domain import PersonNotHere
 URGE_PAUSE = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
+class Act(Struct, frozen=True):
     """What somebody does in our inbox: who, to whom, with which words.
 
     `to_step`: the step it goes back to; `is_straight`: and from there straight to who sent it.

@@ -4,11 +4,11 @@ Approvals are locked in one order, by document and revision, before anything is 
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 
 from chassis import Origin, Retry, Tx
 from events import EmployeeId
 from events.workflow import ApprovalActed, DocumentKind
+from msgspec import Struct
 
 from workflow.approval import store
 from workflow.approval.domain import Approval, Moment, Task
@@ -22,8 +22,7 @@ from workflow.standin.handlers import stand_ins
 _NEVER_ASKED = WorkCalendar.of(())  # no step of theirs has a deadline
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """An approval before and after. `before` None: it is new; `origin` None: the transaction's."""
 
     before: Approval | None

@@ -1,11 +1,11 @@
 """What people do in Tonglu's inbox: decide, one task or many, and everything besides."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from chassis import Origin, Tx
 from events import EmployeeId, TaskId
 from events.workflow import DocumentKind, Verb
+from msgspec import Struct
 
 from workflow.approval import store
 from workflow.approval.domain import (
@@ -123,8 +123,7 @@ async def act_on_task(tx: Tx, id_: TaskId, verb: Verb, act: Act) -> Approval | N
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(Struct, frozen=True):
     """A task with its approval and what whoever looks may do about it."""
 
     approval: Approval

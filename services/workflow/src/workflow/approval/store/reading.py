@@ -1,12 +1,12 @@
 """What people may read: an inbox, a whole approval, what was done besides deciding."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from asyncpg import Record
 from chassis import Tx
 from events import ContentHash, DocumentId, EmployeeId, Money, TaskId
 from events.workflow import Verb
+from msgspec import Struct
 
 from workflow.approval.domain import TONGLU, Approval, Part, Waiting
 from workflow.approval.store.rows import Place, with_tasks
@@ -68,8 +68,7 @@ async def last_urged(tx: Tx, place: Place, id_: TaskId) -> datetime | None:
     return at
 
 
-@dataclass(frozen=True, slots=True)
-class DoneAct:
+class DoneAct(Struct, frozen=True):
     """What someone, or a rule, did besides deciding."""
 
     task_id: TaskId | None

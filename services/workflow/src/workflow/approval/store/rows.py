@@ -7,17 +7,18 @@ from asyncpg import Record
 from chassis import Tx
 from events import DocumentId, EmployeeId, Money, TaskId, TenantId
 from events.workflow import Closing, Decision, DocumentKind, Mode, Verb
-from pydantic import TypeAdapter
+from msgspec import convert
+from msgspec.json import Decoder
 
 from workflow.approval.domain import Approval, Back, Part, Status, Task, TaskStatus
 from workflow.definition.domain import PlannedStep, Reason
 
 Place = tuple[DocumentId, int]  # a document and its revision
 
-ROUTE = TypeAdapter(tuple[PlannedStep, ...])
-DETAILS = TypeAdapter(tuple[str, ...])
-REASONS = TypeAdapter(tuple[Reason, ...])
-BACK = TypeAdapter(Back)
+_DETAILS = Decoder(tuple[str, ...])
+_ROUTE = Decoder(tuple[PlannedStep, ...])
+_REASONS = Decoder(tuple[Reason, ...])
+_BACK = Decoder(Back)
 _FIRST_RELEASE = '"found": {'  # a route as release 0.1 wrote it: one person a step, no id
 
 
@@ -27,6 +28,8 @@ def columns(rows: Sequence[object], *names: str) -> list[list[object]]:
 
 
 async def with_tasks(tx: Tx, rows: Sequence[Record]) -> dict[Place, Approval]:
+    if not rows:
+        return {}
     tasks: dict[Place, list[Task]] = {(row["document_id"], row["revision"]): [] for row in rows}
     found = await tx.fetch(
         "SELECT t.* FROM task t JOIN unnest($1::text[], $2::int[]) AS p (document_id, revision)"
@@ -51,26 +54,25 @@ def approval(row: Record, tasks: list[Task]) -> Approval:
         submitter_id=EmployeeId(row["submitter_id"]),
         title=row["title"],
         total=Money(amount=row["amount"], currency=row["currency"]),
-        details=DETAILS.validate_json(row["details"]),
+        details=_DETAILS.decode(row["details"]),
         content_hash=row["content_hash"],
         route=_read_route(row["route"]),
-        reasons=REASONS.validate_json(row["reasons"]),
+        reasons=_REASONS.decode(row["reasons"]),
         automatic=row["automatic"],
         tasks=tuple(sorted(tasks, key=lambda task: (task.step, task.number))),
         status=Status(row["status"]),
-        back=None if back is None else BACK.validate_json(back),
+        back=None if back is None else _BACK.decode(back),
     )
 
 
 def _read_route(text: str) -> tuple[PlannedStep, ...]:
     if _FIRST_RELEASE not in text:
-        return ROUTE.validate_json(text)
-    return ROUTE.validate_python(
-        [
-            step | {"id": f"step-{step['step']}", "found": (step["found"],)}
-            for step in json.loads(text)
-        ]
-    )
+        return _ROUTE.decode(text)
+    steps = [
+        step | {"id": f"step-{step['step']}", "found": (step["found"],)}
+        for step in json.loads(text)
+    ]
+    return convert(steps, tuple[PlannedStep, ...])
 
 
 def task(row: Record) -> Task:

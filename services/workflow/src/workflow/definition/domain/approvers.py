@@ -1,10 +1,11 @@
 """Whom a rule finds in the directory; and in doubt an administrator, never no one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from itertools import islice
 
 from events import EmployeeId
+from msgspec import Struct
+from msgspec.structs import replace
 
 from workflow.definition.domain.definition import (
     Approver,
@@ -23,8 +24,7 @@ class NoAdministrator(Exception):
     """No one can take a step that has no approver: the directory names no administrator."""
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """What a route is planned for."""
 
     definition: Definition
@@ -36,8 +36,7 @@ class Case:
         return administrator(self.submitter.employee_id, self.directory, why=why)
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
+class _Named(Struct, frozen=True):
     """Whom a rule names, here or gone; or why it names no one."""
 
     rule: str

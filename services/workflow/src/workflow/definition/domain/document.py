@@ -1,12 +1,12 @@
 """Definitions as text: read YAML or JSON with the place of each fault, and write YAML."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Self
 
 import yaml
+from msgspec import Struct
 from pydantic import ValidationError
 
 from workflow.definition.domain.condition import ConditionInvalid
@@ -17,8 +17,7 @@ _MAX_TEXT = 100_000  # what is read in a second
 _Path = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """A rule that a definition breaks: its field, its place in the text, and the way out."""
 
     field: str  # as in /steps/0/when
@@ -27,8 +26,7 @@ class Fault:
     en: str
 
 
-@dataclass(frozen=True, slots=True)
-class Imported:
+class Imported(Struct, frozen=True):
     """A version with when it came, and who brought it; None: it stood in the folder at start."""
 
     definition: Definition

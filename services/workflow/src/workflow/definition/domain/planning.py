@@ -2,11 +2,12 @@
 
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import cel
 from events import DocumentId
 from events.workflow import Completion
+from msgspec import Struct
+from msgspec.structs import replace
 
 from workflow.definition.domain.approvers import MAX_RULE, Case, find_approvers
 from workflow.definition.domain.condition import Condition, ConditionFailed, view
@@ -57,8 +58,7 @@ def plan(
     return _route(case, _asked_once(turns, definition.same_approver), reasons)
 
 
-@dataclass(frozen=True, slots=True)
-class _Turn:
+class _Turn(Struct, frozen=True):
     """A step of the definition with whom it asks; no one where it is skipped."""
 
     id: str

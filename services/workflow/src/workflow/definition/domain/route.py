@@ -1,16 +1,15 @@
 """A planned route: who is asked, in which order, by which rule; and why the others are not."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 
 from events import ContentHash, DocumentId, EmployeeId, Money
 from events.workflow import Completion, Decision, DocumentKind
+from msgspec import Struct, field
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One line of a document, as conditions see it."""
 
     category: str
@@ -19,8 +18,7 @@ class Line:
     amount: Money
 
 
-@dataclass(frozen=True, slots=True)
-class Breach:
+class Breach(Struct, frozen=True):
     """A rule of policy that the document breaks, as conditions see it."""
 
     rule_id: str
@@ -28,8 +26,7 @@ class Breach:
     line_no: int
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     """What conditions and approver rules can see of a document that was handed in.
 
     `chosen`: whom the submitter chose, by the id of the step that lets them.
@@ -50,8 +47,7 @@ class Document:
     chosen: Mapping[str, tuple[EmployeeId, ...]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """An approver of a step, and the rule by which this person was found."""
 
     approver_id: EmployeeId
@@ -59,8 +55,7 @@ class Found:
     by_administrator: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
+class Deadline(Struct, frozen=True):
     """How long a step may take, in working hours from when it is asked, and what then happens.
 
     `remind` before or at the due time; after it, `escalate` and `decide` count from the start too.
@@ -72,8 +67,7 @@ class Deadline:
     decide: tuple[Decimal, Decision] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedStep:
+class PlannedStep(Struct, frozen=True):
     """One step of a route with all whom it asks, never nobody. `ratio`: percent, for RATIO."""
 
     step: int
@@ -85,8 +79,7 @@ class PlannedStep:
     deadline: Deadline | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(Struct, frozen=True):
     """Why a step of the definition is as it is in the route: one line of the trace.
 
     `step` None: it is not in the route. `zh` and `en` say the rule, its inputs and its result.
@@ -98,8 +91,7 @@ class Reason:
     en: str
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """What the planner answers. `automatic`: the rule by which no person need be asked."""
 
     steps: tuple[PlannedStep, ...]
