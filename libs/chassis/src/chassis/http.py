@@ -10,10 +10,11 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.telemetry import TelemetryConfig
 from opentelemetry import propagate, trace
+from opentelemetry.context import Context
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 from chassis import metrics
 from chassis.auth import Verifier, authenticate, needs
@@ -66,22 +67,28 @@ class _Edge:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-        }
-        request_id = headers.get("x-request-id", "")[:64] or str(uuid7())
+        headers = dict(scope["headers"])
+        request_id = headers.get(b"x-request-id", b"").decode("latin-1")[:64] or str(uuid7())
         scope.setdefault("state", {})["request_id"] = request_id
         watch = _Watch(receive, send, request_id, self.body_bytes)
-        declared = headers.get("content-length", "0")
+        declared = headers.get(b"content-length", b"0")
         watch.over = declared.isdigit() and int(declared) > self.body_bytes
         started = time.perf_counter()
         with _tracer.start_as_current_span(
             f"{scope['method']} {scope['path']}",
-            context=propagate.extract(headers) if "traceparent" in headers else None,
+            context=_caller(headers),
             kind=trace.SpanKind.SERVER,
         ):
             await self.app(scope, watch.receive, watch.send)
         _account(scope, watch.status, time.perf_counter() - started, request_id)
+
+
+def _caller(headers: dict[bytes, bytes]) -> Context | None:
+    """The trace that the caller is in, if it says so."""
+    if b"traceparent" not in headers:
+        return None
+    said = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
+    return propagate.extract(said)
 
 
 @dataclass(slots=True)
@@ -164,11 +171,11 @@ def create_app(edge: Edge) -> FastAPI:
         edge.verifier,
         edge.health,
     )
-    app.include_router(_health_routes(edge.health, edge.database))
+    for router in edge.routers:  # the first to be asked: most requests are for them
+        app.include_router(router, dependencies=[Depends(authenticate)])
     for router in edge.public_routers:
         app.include_router(router)
-    for router in edge.routers:
-        app.include_router(router, dependencies=[Depends(authenticate)])
+    app.include_router(_health_routes(edge.health, edge.database))
     app.include_router(_machine_routes(app), dependencies=[Depends(authenticate)])
     _answer_errors(app, edge.refusals)
     app.add_middleware(_Edge, body_bytes=edge.body_bytes)

@@ -2,11 +2,11 @@
 
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated
 
 from asyncpg import Record
 from fastapi import Depends, Request, Response
+from msgspec import Struct
 from pydantic import BaseModel
 
 from chassis.db import Database, Tx
@@ -56,16 +56,14 @@ ON CONFLICT DO NOTHING
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Keyed:
+class Keyed(Struct, frozen=True):
     """One request under its key: `whose` is (principal, route, key), `asked` the body's hash."""
 
     whose: tuple[str, str, str]
     asked: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """The answer that belongs to a key."""
 
     status: int
@@ -115,8 +113,7 @@ def _columns(requests: Iterable[Keyed]) -> list[list[str]]:
     return [list(column) for column in zip(*(one.whose for one in requests), strict=True)]
 
 
-@dataclass(frozen=True, slots=True)
-class Once:
+class Once(Struct, frozen=True):
     """Runs an effect once per key. Call it with the effect; it answers the first time's answer."""
 
     request: Request
@@ -150,7 +147,7 @@ class Once:
         key = self.request.headers.get("idempotency-key", "")
         if not 0 < len(key) <= _MAX_KEY:
             raise Problem(KEY_MISSING, limit=_MAX_KEY)
-        route = f"{self.request.method} {self.request.url.path}"
+        route = f"{self.request.method} {self.request.scope['path']}"
         asked = hashlib.sha256(await self.request.body()).digest()
         return Keyed((self.subject, route, key), asked)
 

@@ -5,13 +5,14 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRatioBased
 
 
 def configure(service: str, *, ratio: float, endpoint: str | None) -> TracerProvider:
-    """Make the process's tracer. Without an endpoint spans have ids, for logs, and go nowhere."""
+    """Make the process's tracer. Without an endpoint spans have ids, for logs, and no more."""
+    root = TraceIdRatioBased(ratio) if endpoint is not None else ALWAYS_OFF
     provider = TracerProvider(
-        sampler=ParentBased(TraceIdRatioBased(ratio)),
+        sampler=ParentBased(root),
         resource=Resource.create({"service.name": service, "service.namespace": "tonglu"}),
     )
     if endpoint is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
 from fastapi import Response
+from msgspec import Struct
 from pydantic import BaseModel
 
 from chassis.db import AWAY, Database, Origin, Tx
@@ -20,8 +21,7 @@ _AT_ONCE = 4  # one group works in Python while the others wait for the database
 A = TypeVar("A")
 
 
-@dataclass(frozen=True, slots=True)
-class Asked(Generic[A]):
+class Asked(Struct, Generic[A], frozen=True):
     """What one request asks for, and the origin of the facts that follow from it."""
 
     ask: A

@@ -70,6 +70,19 @@ def all_readers(me: Principal) -> EmployeeId | None:
     return None if me.has("finance", "auditor", "admin") else EmployeeId(me.subject)
 
 
+@router.post("/{claim_id}/submit", status_code=202, dependencies=_EMPLOYEE)
+async def submit_claim(
+    claim_id: ClaimIdInPath, once: OncePerKey, sent: SubmitIn | None = None
+) -> Response:
+    """Hand it in, once per Idempotency-Key."""
+    asked = sent or SubmitIn()
+    ask = HandIn(EmployeeId(once.subject), claim_id, asked.version, asked.chosen)
+    try:
+        return await together(once, _submits, ask, status=202)
+    except PolicyBroken as broken:
+        raise RequestValidationError([_line_error(f) for f in broken.findings]) from broken
+
+
 @router.post("", status_code=201, dependencies=_EMPLOYEE)
 async def draft_claim(sent: DraftIn, me: Me, database: Db) -> ClaimOut:
     """Keep a draft, answered with what policy would say to it."""
@@ -101,19 +114,6 @@ async def own_claims(
             tx, EmployeeId(me.subject), status, ClaimId(after) if after else None, limit
         )
     return ClaimPage(items=items, next=items[-1].id if len(items) == limit else None)
-
-
-@router.post("/{claim_id}/submit", status_code=202, dependencies=_EMPLOYEE)
-async def submit_claim(
-    claim_id: ClaimIdInPath, once: OncePerKey, sent: SubmitIn | None = None
-) -> Response:
-    """Hand it in, once per Idempotency-Key."""
-    asked = sent or SubmitIn()
-    ask = HandIn(EmployeeId(once.subject), claim_id, asked.version, asked.chosen)
-    try:
-        return await together(once, _submits, ask, status=202)
-    except PolicyBroken as broken:
-        raise RequestValidationError([_line_error(f) for f in broken.findings]) from broken
 
 
 @router.post("/{claim_id}/withdraw", dependencies=_EMPLOYEE)
