@@ -137,7 +137,7 @@ def _received(arrival: Arrival, envelope: Envelope[Event]) -> Received[Event]:
 
 
 async def _handle(tx: Tx, routes: Routes, received: Sequence[Received[Any]]) -> None:
-    for one in received:
+    for one in received if routes.each else ():
         for handler in routes.each.get(type(one.event), ()):
             with tx.caused_by(one.origin):
                 await handler(tx, one.event)

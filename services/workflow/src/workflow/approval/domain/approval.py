@@ -93,7 +93,8 @@ class Approval(Struct, frozen=True):
         return next((task for task in self.tasks if task.task_id == id_), None)
 
     def planned(self, step: int) -> PlannedStep:
-        return next(planned for planned in self.route if planned.step == step)
+        """A step of the route; they are numbered from 1."""
+        return self.route[step - 1]
 
     def round_of(self, step: int) -> tuple[Task, ...]:
         """The tasks of the last time that this step was asked."""
@@ -126,7 +127,7 @@ class Approval(Struct, frozen=True):
         A sequence begins anew with its first.
         """
         planned = self.planned(step)
-        round_ = max((task.round for task in self.tasks if task.step == step), default=0) + 1
+        round_ = max([task.round for task in self.tasks if task.step == step], default=0) + 1
         found = planned.found[:1] if planned.completion is Completion.SEQUENCE else planned.found
         after = self
         for seat, one in enumerate(found, start=1):
@@ -138,7 +139,7 @@ class Approval(Struct, frozen=True):
 
     def asking(self, question: Question, moment: Moment) -> "Approval":
         """Ask whoever it falls to now; one who signs after the vote is only noted."""
-        number = sum(task.step == question.step for task in self.tasks) + 1
+        number = len([task for task in self.tasks if task.step == question.step]) + 1
         id_ = TaskId(f"{self.document_id}.{self.revision}.{question.step}.{number}")
         task = self._task(id_, question, moment)
         if question.part is Part.AFTER:

@@ -150,16 +150,18 @@ def _request(approval: Approval, now: datetime) -> ApprovalRequested:
 
 def _details(claim: ClaimSubmitted) -> tuple[str, ...]:
     """One readable row a line, what breaks a rule first: what an approver must not miss."""
+    if not claim.violations:
+        return tuple(map(_row, claim.lines))
     broken: dict[int, str] = defaultdict(str)
     for violation in claim.violations:
         broken[violation.line_no] += _violation(violation)
     lines = sorted(claim.lines, key=lambda line: line.line_no not in broken)
-    return tuple((_row(line) + broken.get(line.line_no, ""))[:_MAX_ROW] for line in lines)
+    return tuple(_row(line, broken.get(line.line_no, "")) for line in lines)
 
 
-def _row(line: ExpenseLine) -> str:
-    day, city = line.spent_on, f" {line.city}" if line.city else ""
-    return f"{line.category} {day.month:02}-{day.day:02}{city} {line.amount.amount}"
+def _row(line: ExpenseLine, broken: str = "") -> str:
+    day, city = line.spent_on.isoformat()[5:], f" {line.city}" if line.city else ""
+    return f"{line.category} {day}{city} {line.amount.amount}{broken}"[:_MAX_ROW]
 
 
 def _violation(violation: Violation) -> str:
