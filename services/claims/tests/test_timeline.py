@@ -1,6 +1,5 @@
 """Every event of the road as a sentence: who did what, for whom, in which system."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -24,6 +23,7 @@ from events.workflow import (
     OverdueAction,
     Verb,
 )
+from msgspec.structs import replace
 from uuid_utils.compat import uuid7
 
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
