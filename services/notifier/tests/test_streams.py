@@ -6,9 +6,11 @@ import random
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
@@ -257,3 +259,4 @@ def test_view_keeps_to_what_faust_does_safely() -> None:
     assert app.conf.id == "notifier-pipeline-7"
     assert app.conf.processing_guarantee.value == "at_least_once"
     assert app.conf.consumer_auto_offset_reset == "earliest"
+    assert app.conf.datadir.parent == Path(tempfile.gettempdir())

@@ -17,7 +17,9 @@ No effect hangs on this view.
 
 import asyncio
 import os
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NoReturn
 
 import faust
@@ -161,6 +163,8 @@ class Worker:
             topic_allow_declare=False,
             topic_disable_leader=True,
             store="memory://",
+            # Faust makes this folder though it keeps nothing there; not where someone has started.
+            datadir=Path(tempfile.gettempdir(), f"notifier-pipeline-{self.fold.generation}"),
             web_bind=self.http_host,
             web_port=self.http_port,
             web_stats_enabled=False,
