@@ -17,7 +17,7 @@ from chassis.telemetry import traceparent
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
-_INSERT_FACTS = """
+_HEADS = """
 WITH fact AS (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::bytea[])
         WITH ORDINALITY AS f (event_id, topic, key, type, headers, payload, n)
@@ -26,7 +26,8 @@ WITH fact AS (
     SELECT topic, key, count(*) FROM fact GROUP BY topic, key ORDER BY topic, key
     ON CONFLICT (topic, key) DO UPDATE SET version = h.version + excluded.version
     RETURNING topic, key, version
-)
+)"""
+_INSERT_FACTS = """
 INSERT INTO outbox (event_id, topic, key, version, type, headers, payload)
 SELECT f.event_id, f.topic, f.key,
        h.version - count(*) OVER same_key
@@ -82,6 +83,7 @@ class Tx:
     connection: Connection
     now: datetime
     origin: Origin = field(default_factory=Origin)
+    has_written: bool = False  # facts
     _facts: list[_Fact] = field(default_factory=list)
 
     def emit(self, event: Event, *, origin: Origin | None = None) -> EventId:
@@ -130,17 +132,29 @@ class Tx:
 
     async def write_facts(self) -> None:
         """Write what was emitted into the outbox. The chassis calls this just before the commit."""
+        if self._facts:
+            await self.connection.execute(_HEADS + _INSERT_FACTS, *self._taken())
+
+    async def write_facts_and(self, insert: str, *values: Any) -> str:
+        """The same, and another INSERT in the same round trip; its parameters begin at $7.
+
+        Returns PostgreSQL's word on that INSERT, which counts its rows.
+        """
+        both = f"{_HEADS}, said AS ({_INSERT_FACTS}) {insert}"
+        return await self.connection.execute(both, *self._taken(), *values)
+
+    def _taken(self) -> tuple[list[Any], ...]:
+        """The columns of what was emitted, which is on its way from here on."""
         facts, self._facts = self._facts, []
-        if facts:
-            await self.connection.execute(
-                _INSERT_FACTS,
-                [fact.event_id for fact in facts],
-                [fact.event.TOPIC.name for fact in facts],
-                [fact.event.key for fact in facts],
-                [fact.event.TYPE for fact in facts],
-                [json.encode(fact.headers).decode() for fact in facts],
-                [fact.payload for fact in facts],
-            )
+        self.has_written = self.has_written or bool(facts)
+        return (
+            [fact.event_id for fact in facts],
+            [fact.event.TOPIC.name for fact in facts],
+            [fact.event.key for fact in facts],
+            [fact.event.TYPE for fact in facts],
+            [json.encode(fact.headers).decode() for fact in facts],
+            [fact.payload for fact in facts],
+        )
 
     async def fetch(self, query: str, *values: Any) -> list[asyncpg.Record]:
         return await self.connection.fetch(query, *values)
@@ -213,20 +227,20 @@ class Database:
     @contextlib.asynccontextmanager
     async def transaction(self, origin: Origin | None = None) -> AsyncIterator[Tx]:
         """One transaction: committed with its facts on the way out, rolled back on an exception."""
-        async with self.pool.acquire(timeout=self.acquire_timeout) as connection:
-            has_facts = False
-            async with connection.transaction():
-                tx = Tx(
-                    connection=connection,
-                    now=self.clock(),
-                    origin=origin or Origin(traceparent=traceparent()),
-                )
-                yield tx
-                has_facts = tx.mark() > 0
-                await tx.write_facts()
-                await failpoint("tx.before_commit")
+        async with (
+            self.pool.acquire(timeout=self.acquire_timeout) as connection,
+            connection.transaction(),
+        ):
+            tx = Tx(
+                connection=connection,
+                now=self.clock(),
+                origin=origin or Origin(traceparent=traceparent()),
+            )
+            yield tx
+            await tx.write_facts()
+            await failpoint("tx.before_commit")
         await failpoint("tx.after_commit")
-        if has_facts and self.on_facts is not None:
+        if tx.has_written and self.on_facts is not None:
             self.on_facts()
 
     async def close(self) -> None:

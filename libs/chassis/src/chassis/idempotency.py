@@ -51,7 +51,7 @@ SELECT alone, request_hash, status, response
 """
 _STORE = """
 INSERT INTO idempotency (principal, route, key, request_hash, status, response)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::integer[], $6::bytea[])
+SELECT * FROM unnest($7::text[], $8::text[], $9::text[], $10::bytea[], $11::integer[], $12::bytea[])
 ON CONFLICT DO NOTHING
 """
 
@@ -93,12 +93,12 @@ def _found(request: Keyed, row: Record) -> Reply | Problem | None:
 
 
 async def store(tx: Tx, answers: Mapping[Keyed, Reply]) -> None:
-    """Keep the answers beside their effects.
+    """Keep the answers beside their effects, and write the facts of these in the same round trip.
 
     Raises:
         Problem: 409, one of them was answered between our look and our lock: ask again.
     """
-    done = await tx.execute(
+    done = await tx.write_facts_and(
         _STORE,
         *_columns(answers),
         [request.asked for request in answers],
