@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from bus import event_on, topic_named
 from chassis.db import Database, Tx
 from chassis.http import Edge
 from chassis.idempotency import OncePerKey
 from chassis.testing import Issuer, api_client
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
+
+SOLD = event_on(topic_named("test.shop"), "test.shop.sold")
 
 
 class Order(BaseModel):
@@ -41,6 +44,7 @@ class Shop:
                 number = await tx.fetchval("UPDATE shop SET sold = sold + 1 RETURNING sold")
                 if self.fail:
                     raise RuntimeError("after the effect")
+                tx.emit(SOLD(key_="shop", n=number))
                 return Receipt(number=number)
 
             return await once(effect, status=202)
@@ -82,6 +86,21 @@ async def test_second_request_with_the_same_key_gets_the_same_answer_and_no_effe
     assert (first.status_code, first.content) == (second.status_code, second.content)
     assert second.headers["idempotent-replayed"] == "true"
     assert await database.pool.fetchval("SELECT sold FROM shop") == 1
+
+
+async def test_a_fact_is_written_once_with_its_answer_and_wakes_the_relay(
+    client, issuer, database
+) -> None:
+    woken: list[bool] = []
+    database.on_facts = lambda: woken.append(True)
+    for key in ("k1", "k1", "k2"):
+        await _order(client, issuer, key=key)
+    rows = await database.pool.fetch("SELECT version, payload FROM outbox ORDER BY seq")
+    assert [(row["version"], b'"n":%d' % row["version"] in row["payload"]) for row in rows] == [
+        (1, True),
+        (2, True),
+    ]
+    assert len(woken) == 2
 
 
 async def test_same_key_with_another_body_is_refused(client, issuer) -> None:
