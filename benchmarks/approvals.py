@@ -160,10 +160,10 @@ def _new_ids(count: int) -> list[str]:
 
 
 async def _asked(database: Database, ids: Sequence[str]) -> list[str]:
-    """Open an approval of each document; the ids of their tasks. Nothing of it is published."""
+    """Open an approval of each document; the ids of their tasks. No fact of it is kept."""
     async with database.transaction() as tx:
         await on_claims(tx, [_handed_in(id_) for id_ in ids])
-        tx.forget_since(0)
+    await database.pool.execute("TRUNCATE outbox, outbox_head")
     rows = await database.pool.fetch(
         "SELECT task_id FROM task WHERE document_id = ANY ($1)", list(ids)
     )

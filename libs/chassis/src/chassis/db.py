@@ -83,7 +83,7 @@ class Tx:
     connection: Connection
     now: datetime
     origin: Origin = field(default_factory=Origin)
-    has_written: bool = False  # facts
+    has_written_facts: bool = False
     _facts: list[_Fact] = field(default_factory=list)
 
     def emit(self, event: Event, *, origin: Origin | None = None) -> EventId:
@@ -123,13 +123,6 @@ class Tx:
         finally:
             self.origin = before
 
-    def mark(self) -> int:
-        """How much has been emitted: what `forget_since` goes back to with a savepoint."""
-        return len(self._facts)
-
-    def forget_since(self, mark: int) -> None:
-        del self._facts[mark:]
-
     async def write_facts(self) -> None:
         """Write what was emitted into the outbox. The chassis calls this just before the commit."""
         if self._facts:
@@ -146,7 +139,7 @@ class Tx:
     def _taken(self) -> tuple[list[Any], ...]:
         """The columns of what was emitted, which is on its way from here on."""
         facts, self._facts = self._facts, []
-        self.has_written = self.has_written or bool(facts)
+        self.has_written_facts = self.has_written_facts or bool(facts)
         return (
             [fact.event_id for fact in facts],
             [fact.event.TOPIC.name for fact in facts],
@@ -240,7 +233,7 @@ class Database:
             await tx.write_facts()
             await failpoint("tx.before_commit")
         await failpoint("tx.after_commit")
-        if tx.has_written and self.on_facts is not None:
+        if tx.has_written_facts and self.on_facts is not None:
             self.on_facts()
 
     async def close(self) -> None:

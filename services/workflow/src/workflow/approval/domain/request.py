@@ -150,8 +150,6 @@ def _request(approval: Approval, now: datetime) -> ApprovalRequested:
 
 def _details(claim: ClaimSubmitted) -> tuple[str, ...]:
     """One readable row a line, what breaks a rule first: what an approver must not miss."""
-    if not claim.violations:
-        return tuple(map(_row, claim.lines))
     broken: dict[int, str] = defaultdict(str)
     for violation in claim.violations:
         broken[violation.line_no] += _violation(violation)
@@ -159,7 +157,7 @@ def _details(claim: ClaimSubmitted) -> tuple[str, ...]:
     return tuple(_row(line, broken.get(line.line_no, "")) for line in lines)
 
 
-def _row(line: ExpenseLine, broken: str = "") -> str:
+def _row(line: ExpenseLine, broken: str) -> str:
     day, city = line.spent_on.isoformat()[5:], f" {line.city}" if line.city else ""
     return f"{line.category} {day}{city} {line.amount.amount}{broken}"[:_MAX_ROW]
 
