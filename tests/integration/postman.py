@@ -3,8 +3,7 @@
 import asyncio
 import json
 import random
-import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -33,7 +32,7 @@ class Postman:
 
     port: int
     target: str
-    loses: float = 0.0  # the share of the OA's processes of which nothing ever arrives
+    loses: frozenset[str] = frozenset()  # the OA's processes of which nothing ever arrives
     lost: int = 0
     held: list[Letter] | None = None  # kept for later instead of being handed on
     dice: random.Random = field(default_factory=lambda: random.Random(2026))
@@ -54,13 +53,13 @@ class Postman:
         await self._http.aclose()
 
     @asynccontextmanager
-    async def losing(self, share: float) -> AsyncIterator[None]:
-        """Within this block no callback of this share of processes arrives, not even one."""
-        self.loses, self.lost = share, 0
+    async def losing(self, processes: Collection[str]) -> AsyncIterator[None]:
+        """Within this block no callback of these processes arrives, not even one."""
+        self.loses, self.lost = frozenset(processes), 0
         try:
             yield
         finally:
-            self.loses = 0.0
+            self.loses = frozenset()
 
     @asynccontextmanager
     async def holding(self) -> AsyncIterator[list[Letter]]:
@@ -87,8 +86,7 @@ class Postman:
         if self.held is not None:
             self.held.append(letter)
             return Response(status_code=204)
-        process = str(json.loads(letter.body)["processInstanceId"])
-        if zlib.crc32(process.encode()) % 1000 < self.loses * 1000:
+        if str(json.loads(letter.body)["processInstanceId"]) in self.loses:
             self.lost += 1
             return Response(status_code=204)
         return Response(status_code=await self.carry(letter))
