@@ -7,17 +7,23 @@ from typing import Any
 
 import pytest
 from events import DepartmentId, DocumentId, EmployeeId, Money
+from events.claims import ExpenseLine, Severity, Violation
 from events.workflow import DocumentKind
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from workflow.definition.domain import Breach, ConditionFailed, ConditionInvalid, Document, Line
+from workflow.definition.domain import ConditionFailed, ConditionInvalid, Document
 from workflow.definition.domain.condition import compiled, facts, hundredths, view
 from workflow.directory.domain import Department, Directory, Person
 
 
 def money(amount: str, currency: str = "CNY") -> Money:
     return Money(amount=Decimal(amount), currency=currency)
+
+
+def a_line(category: str, city: str | None, amount: Money) -> ExpenseLine:
+    day = date(2026, 11, 20)
+    return ExpenseLine(line_no=1, category=category, spent_on=day, city=city, amount=amount)
 
 
 LIN = Person(EmployeeId("lin"), DepartmentId("D2"), None, frozenset({"sales"}), is_active=True)
@@ -36,10 +42,10 @@ DOCUMENT = Document(
     content_hash="ab" * 32,
     handed_in_at=datetime(2026, 11, 24, tzinfo=UTC),
     lines=(
-        Line("hotel", date(2026, 11, 20), "上海", money("600.00")),
-        Line("meal", date(2026, 11, 21), None, money("80.00")),
+        a_line("hotel", "上海", money("600.00")),
+        a_line("meal", None, money("80.00")),
     ),
-    breaches=(Breach("hotel-limit", "warn", 1),),
+    violations=(Violation(line_no=1, rule_id="hotel-limit", severity=Severity.WARN),),
 )
 
 
@@ -123,7 +129,7 @@ def test_money_of_another_currency_is_neither_more_nor_less() -> None:
 
 def test_line_of_another_currency_is_not_compared_either() -> None:
     limit = compiled('claim.lines.exists(l, l.amount > money("500.00 CNY"))')
-    yen = Line("hotel", date(2026, 11, 20), None, money("600.00", "JPY"))
+    yen = a_line("hotel", None, money("600.00", "JPY"))
     with pytest.raises(ConditionFailed, match="JPY"):
         limit.holds(view([limit], replace(DOCUMENT, lines=(yen,)), LIN, DIRECTORY))
 

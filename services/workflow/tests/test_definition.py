@@ -81,10 +81,10 @@ def test_every_setting_is_read() -> None:
     )
     assert found.submitter_is_approver is SubmitterIsApprover.SKIP
     assert found.same_approver is SameApprover.CONSECUTIVE
-    assert [id_ for id_, _ in found.named_steps()] == ["line", "step-2", "step-3"]
+    assert [id_ for id_, _ in found.named_steps] == ["line", "step-2", "step-3"]
     assert found.roles() == {"finance", "flowable:cfo"}
     assert found.people() == {"E1001", "E1002"}
-    assert len(found.conditions()) == 2
+    assert len(found.conditions) == 2
 
 
 @pytest.mark.parametrize("file", [*PACKAGED.glob("*.yaml"), *EXAMPLES.glob("*.yaml")], ids=str)
@@ -97,7 +97,7 @@ def test_example_of_the_guide_is_the_same_in_both_languages_and_can_be_imported(
     shown = [guide.read_text(encoding="utf-8").split("```yaml\n")[1] for guide in GUIDES]
     english, chinese = (parse_definition(text.split("```")[0]) for text in shown)
     assert english == chinese
-    assert len(english.conditions()) == 2
+    assert len(english.conditions) == 2
 
 
 @pytest.mark.parametrize("text", [WHOLE, HEAD + STEPS])

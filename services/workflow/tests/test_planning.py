@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from events import DepartmentId, DocumentId, EmployeeId, Money
+from events.claims import Severity, Violation
 from events.workflow import Completion, Decision, DocumentKind
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from workflow.definition.domain import (
     DRAWS,
-    Breach,
     Deadline,
     Definition,
     Document,
@@ -27,6 +27,7 @@ from workflow.definition.domain import (
 )
 from workflow.directory.domain import Department, Directory, Person
 
+WARNING = Violation(line_no=1, rule_id="hotel-limit", severity=Severity.WARN)
 LINE_MANAGER, HEAD, FINANCE = "line_manager", "department_head", {"rule": "role", "role": "finance"}
 
 
@@ -365,7 +366,7 @@ def test_share_of_automatic_approvals_goes_to_a_person(percent, lot, audited) ->
 @pytest.mark.parametrize(
     "document",
     [
-        replace(DOCUMENT, breaches=(Breach("hotel-limit", "warn", 1),)),
+        replace(DOCUMENT, violations=(WARNING,)),
         replace(DOCUMENT, total=Money(amount=Decimal("500.00"), currency="CNY")),
         replace(DOCUMENT, total=Money(amount=Decimal("0.01"), currency="USD")),
     ],

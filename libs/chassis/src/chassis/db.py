@@ -66,14 +66,6 @@ class Origin(Struct, frozen=True):
 
 
 @dataclass(slots=True)
-class _Fact:
-    event_id: EventId
-    event: Event
-    headers: dict[str, str]
-    payload: bytes
-
-
-@dataclass(slots=True)
 class Tx:
     """One open transaction: the store reads and writes through it, a handler emits through it.
 
@@ -83,8 +75,8 @@ class Tx:
     connection: Connection
     now: datetime
     origin: Origin = field(default_factory=Origin)
-    has_written_facts: bool = False
-    _facts: list[_Fact] = field(default_factory=list)
+    _events: list[Event] = field(default_factory=list)
+    _facts: list[tuple[Any, ...]] = field(default_factory=list)  # of these the rows to write
 
     def emit(self, event: Event, *, origin: Origin | None = None) -> EventId:
         """Say that this has happened; `origin` only where one transaction serves several causes.
@@ -106,13 +98,15 @@ class Tx:
         del headers["ce_sequence"]  # numbered by the database, added by the relay
         if len(payload) >= MAX_PAYLOAD_BYTES:
             raise EventTooLargeError(f"{event.TYPE}: {len(payload)} bytes, at most 899,999")
-        self._facts.append(_Fact(envelope.id, event, headers, payload))
+        place = envelope.id, event.TOPIC.name, headers["ce_subject"], event.TYPE
+        self._facts.append((*place, json.encode(headers).decode(), payload))
+        self._events.append(event)
         return envelope.id
 
     @property
     def emitted(self) -> tuple[Event, ...]:
         """What this transaction has emitted so far."""
-        return tuple(fact.event for fact in self._facts)
+        return tuple(self._events)
 
     @contextlib.contextmanager
     def caused_by(self, origin: Origin) -> Iterator[None]:
@@ -136,18 +130,10 @@ class Tx:
         both = f"{_HEADS}, said AS ({_INSERT_FACTS}) {insert}"
         return await self.connection.execute(both, *self._taken(), *values)
 
-    def _taken(self) -> tuple[list[Any], ...]:
+    def _taken(self) -> list[Sequence[Any]]:
         """The columns of what was emitted, which is on its way from here on."""
         facts, self._facts = self._facts, []
-        self.has_written_facts = self.has_written_facts or bool(facts)
-        return (
-            [fact.event_id for fact in facts],
-            [fact.event.TOPIC.name for fact in facts],
-            [fact.event.key for fact in facts],
-            [fact.event.TYPE for fact in facts],
-            [json.encode(fact.headers).decode() for fact in facts],
-            [fact.payload for fact in facts],
-        )
+        return list(zip(*facts, strict=True)) or [()] * 6
 
     async def fetch(self, query: str, *values: Any) -> list[asyncpg.Record]:
         return await self.connection.fetch(query, *values)
@@ -233,7 +219,7 @@ class Database:
             await tx.write_facts()
             await failpoint("tx.before_commit")
         await failpoint("tx.after_commit")
-        if tx.has_written_facts and self.on_facts is not None:
+        if tx.emitted and self.on_facts is not None:
             self.on_facts()
 
     async def close(self) -> None:

@@ -26,15 +26,15 @@ from chassis.subscriptions import Subscription
 
 log = structlog.get_logger()
 _RESTART_SECONDS = 1.0
-_COLLECT_EVERY = (400_000, 2, 2)  # new objects, collections of the young, of the middle-aged
+_COLLECT_EVERY = (500_000, 2, 2)  # new objects, collections of the young, of the middle-aged
 Loop = Callable[[Database, asyncio.Event], Awaitable[None]]
 
 
 def quiet_collector() -> None:
     """Let the garbage collector do what a process of batches needs, and no more.
 
-    What is loaded by now stays, so no collection need look at it again. Three batches of 1,000
-    events and what is fetched ahead of them are 300,000 objects, alive until their commit: Python's
+    What is loaded by now stays, so no collection need look at it again. Four batches of 1,000
+    events and what is fetched ahead of them are 400,000 objects, alive until their commit: Python's
     own pace looks through them many times and finds nothing, a quarter of a consumer's time. What
     it is there for, circles of garbage, neither a batch nor a request leaves behind.
     """

@@ -18,7 +18,7 @@ from chassis.spans import batch_span
 
 log = structlog.get_logger()
 BATCH = 1000
-_AT_ONCE = 3  # one works in Python while two wait for the database; more make smaller batches
+_AT_ONCE = 4  # one works in Python while three wait for the database; more make smaller batches
 
 Take = Callable[[int], list[Arrival]]
 

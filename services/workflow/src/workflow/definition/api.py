@@ -15,14 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from workflow.definition import handlers
 from workflow.definition.domain import (
-    Breach,
     Definition,
     DefinitionChanged,
     DefinitionInvalid,
     Document,
     Fault,
     Imported,
-    Line,
     Place,
     PlannedStep,
     parse_definition,
@@ -216,12 +214,8 @@ class SimulateRequest(BaseModel):
             total=self.total,
             content_hash="0" * 64,
             handed_in_at=noon,
-            lines=tuple(
-                Line(line.category, line.spent_on, line.city, line.amount) for line in self.lines
-            ),
-            breaches=tuple(
-                Breach(one.rule_id, one.severity.value, one.line_no) for one in self.violations
-            ),
+            lines=self.lines,
+            violations=self.violations,
             cost_centre=self.cost_centre,
             chosen={one.step: one.approvers for one in self.chosen_approvers},
         )

@@ -126,10 +126,10 @@ async def definitions_of(tx: Tx, documents: Collection[Document]) -> list[Defini
         NoDefinition: there is none for one of them.
     """
     asked = [(document.kind, day_of(document.handed_in_at)) for document in documents]
-    in_force = await store.definitions_in_force(tx, set(asked))
-    for kind, day in asked:
-        if (kind, day) not in in_force:
-            raise NoDefinition(kind, day)
+    distinct = set(asked)
+    in_force = await store.definitions_in_force(tx, distinct)
+    for kind, day in distinct - in_force.keys():
+        raise NoDefinition(kind, day)
     return [in_force[one] for one in asked]
 
 
@@ -175,7 +175,7 @@ async def choices(tx: Tx, kind: DocumentKind, day: date) -> list[Choice]:
     directory = await directory_around(tx, found.people(), found.roles())
     return [
         Choice(id_, step.said, rule.fewest, rule.most, rule.candidates_in(directory))
-        for id_, step in found.named_steps()
+        for id_, step in found.named_steps
         for rule in step.rules
         if rule.rule is Rule.CHOSEN_BY_SUBMITTER
     ]

@@ -64,26 +64,25 @@ class Directory:
             )
         return self._holders[role]
 
-    def managers(self, id_: EmployeeId) -> Iterator[EmployeeId]:
+    def managers(self, id_: EmployeeId) -> tuple[EmployeeId, ...]:
         """Up the line, here or gone; ends at the top, at someone unknown, or where it is a circle.
 
         A circle ends at the first person who would come twice, who is not named again.
         """
-        passed = {id_}
+        line = {id_: None}  # in order, and quick to search
         person = self.people.get(id_)
         while person is not None and person.manager_id is not None:
-            if person.manager_id in passed:
-                return
-            passed.add(person.manager_id)
-            yield person.manager_id
+            if person.manager_id in line:
+                break
+            line[person.manager_id] = None
             person = self.people.get(person.manager_id)
+        return tuple(line)[1:]
 
     def is_below_oneself(self, id_: EmployeeId) -> bool:
         """Whether the line above this person leads back to this person: no one in it is above."""
-        return any(
-            above in self.people and self.people[above].manager_id == id_
-            for above in self.managers(id_)
-        )
+        line = self.managers(id_)
+        last = self.people.get(line[-1]) if line else None
+        return last is not None and last.manager_id == id_
 
     def heads(self, first: DepartmentId) -> Iterator[EmployeeId]:
         """The heads named on the way up, here or gone."""

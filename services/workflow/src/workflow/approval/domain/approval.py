@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from workflow.approval.domain import voting
 from workflow.approval.domain.task import Due, Part, Question, Task, TaskStatus, Verdict
-from workflow.approval.domain.turns import Moment, as_asked, deadlines, due_at, turn
+from workflow.approval.domain.turns import Moment, as_asked, deadlines, turn
 from workflow.definition.domain.route import Found, PlannedStep, Reason
 
 
@@ -268,7 +268,10 @@ class Approval(Struct, frozen=True):
     def _task(self, id_: TaskId, question: Question, moment: Moment) -> Task:
         planned = self.planned(question.step)
         native = self.runs_here or question.in_tonglu
-        asked_at = self._asked_at(question) or moment.now
+        due_at = None
+        if planned.deadline is not None:
+            asked_at = self._asked_at(question, moment)
+            due_at = moment.calendar.after(asked_at, planned.deadline.hours)
         # Whom the OA asks, the OA knows: its own people stand in there.
         whose = turn(question, self.submitter_id, moment) if native else as_asked(question)
         return Task(
@@ -285,12 +288,12 @@ class Approval(Struct, frozen=True):
             verb=whose.verb,
             acting_for=whose.acting_for,
             added_by=question.added_by,
-            due_at=due_at(planned.deadline, asked_at, moment.calendar),
+            due_at=due_at,
             is_stranded=whose.is_stranded,
         )
 
-    def _asked_at(self, question: Question) -> datetime | None:
-        """When this seat was first asked in this round."""
+    def _asked_at(self, question: Question, moment: Moment) -> datetime:
+        """When this seat was first asked in this round, be it now."""
         return next(
             (
                 task.assigned_at
@@ -298,7 +301,7 @@ class Approval(Struct, frozen=True):
                 if (task.step, task.round, task.seat)
                 == (question.step, question.round, question.seat)
             ),
-            None,
+            moment.now,
         )
 
     def _announced(self, tasks: tuple[Task, ...], task: Task, moment: Moment) -> "Approval":
@@ -317,7 +320,7 @@ class Approval(Struct, frozen=True):
         deadline = self.planned(task.step).deadline
         dues: list[Due] = []
         if deadline is not None:
-            asked_at = self._asked_at(_question(task)) or moment.now
+            asked_at = self._asked_at(_question(task), moment)
             dues = deadlines(deadline, task.task_id, asked_at, moment)
         return replace(self, tasks=tasks, facts=(*self.facts, fact), dues=(*self.dues, *dues))
 

@@ -1,6 +1,5 @@
 """What opens an approval: the document that was handed in, as its approvers read it."""
 
-from collections import defaultdict
 from datetime import datetime
 
 from events import DocumentId
@@ -19,7 +18,7 @@ from events.workflow import (
 from workflow.approval.domain.approval import Approval, Back, Status
 from workflow.approval.domain.task import TONGLU
 from workflow.approval.domain.turns import Moment
-from workflow.definition.domain import Breach, Definition, Document, Line, Resubmit, Route
+from workflow.definition.domain import Definition, Document, Resubmit, Route
 
 _MAX_ROW = 200  # what the contract allows a row of details
 
@@ -35,13 +34,8 @@ def document_of(claim: ClaimSubmitted) -> Document:
         total=claim.total,
         content_hash=claim.content_hash,
         handed_in_at=claim.submitted_at,
-        lines=tuple(
-            Line(line.category, line.spent_on, line.city, line.amount) for line in claim.lines
-        ),
-        breaches=tuple(
-            Breach(violation.rule_id, str(violation.severity), violation.line_no)
-            for violation in claim.violations
-        ),
+        lines=claim.lines,
+        violations=claim.violations,
         details=_details(claim),
         cost_centre=claim.cost_centre,
         chosen={chosen.step: chosen.approvers for chosen in claim.chosen_approvers},
@@ -133,15 +127,17 @@ def _request(approval: Approval, now: datetime) -> ApprovalRequested:
         total=approval.total,
         details=approval.details,
         route=tuple(
-            RouteStep(
-                step=planned.step,
-                name=planned.name,
-                approver_id=planned.found[0].approver_id,
-                rule=planned.found[0].rule,
-                approvers=tuple(found.approver_id for found in planned.found),
-                completion=planned.completion,
-            )
-            for planned in approval.route
+            [
+                RouteStep(
+                    step=planned.step,
+                    name=planned.name,
+                    approver_id=planned.found[0].approver_id,
+                    rule=planned.found[0].rule,
+                    approvers=tuple([found.approver_id for found in planned.found]),
+                    completion=planned.completion,
+                )
+                for planned in approval.route
+            ]
         ),
         content_hash=approval.content_hash,
         requested_at=now,
@@ -150,11 +146,11 @@ def _request(approval: Approval, now: datetime) -> ApprovalRequested:
 
 def _details(claim: ClaimSubmitted) -> tuple[str, ...]:
     """One readable row a line, what breaks a rule first: what an approver must not miss."""
-    broken: dict[int, str] = defaultdict(str)
-    for violation in claim.violations:
-        broken[violation.line_no] += _violation(violation)
+    broken: dict[int, str] = {}
+    for one in claim.violations:
+        broken[one.line_no] = broken.get(one.line_no, "") + _violation(one)
     lines = sorted(claim.lines, key=lambda line: line.line_no not in broken)
-    return tuple(_row(line, broken.get(line.line_no, "")) for line in lines)
+    return tuple([_row(line, broken.get(line.line_no, "")) for line in lines])
 
 
 def _row(line: ExpenseLine, broken: str) -> str:

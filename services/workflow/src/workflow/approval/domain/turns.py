@@ -75,13 +75,6 @@ def above(person: EmployeeId, submitter: EmployeeId, directory: Directory) -> Fo
         return None
 
 
-def due_at(
-    deadline: Deadline | None, asked_at: datetime, calendar: WorkCalendar
-) -> datetime | None:
-    """When the working hours of a step that was asked then are over."""
-    return None if deadline is None else calendar.after(asked_at, deadline.hours)
-
-
 def deadlines(deadline: Deadline, id_: TaskId, asked_at: datetime, moment: Moment) -> list[Due]:
     """What is still to be done about a task whose step was asked then.
 

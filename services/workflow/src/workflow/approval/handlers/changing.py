@@ -75,11 +75,14 @@ async def keep(tx: Tx, changes: Sequence[Change]) -> None:
     )
     if dues := [due for change in changed for due in change.after.dues]:
         await store.add_dues(tx, dues)
-    facts = [(fact, change.origin) for change in changed for fact in change.after.facts]
-    if acts := [fact for fact, _ in facts if isinstance(fact, ApprovalActed)]:
+    acts = []
+    for change in changed:
+        for fact in change.after.facts:
+            tx.emit(fact, origin=change.origin)
+            if isinstance(fact, ApprovalActed):
+                acts.append(fact)
+    if acts:
         await store.add_acts(tx, acts)
-    for fact, origin in facts:
-        tx.emit(fact, origin=origin)
 
 
 def _is_moved(change: Change) -> bool:
@@ -90,9 +93,11 @@ def _is_moved(change: Change) -> bool:
     )
 
 
-def _tasks(change: Change) -> list[Task]:
+def _tasks(change: Change) -> Sequence[Task]:
     """Those that are new or another than before."""
-    known = set(map(id, change.before.tasks)) if change.before is not None else set()
+    if change.before is None:
+        return change.after.tasks
+    known = set(map(id, change.before.tasks))
     return [task for task in change.after.tasks if id(task) not in known]
 
 

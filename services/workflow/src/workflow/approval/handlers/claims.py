@@ -20,33 +20,38 @@ _LATER = timedelta(seconds=2)
 async def on_claims(tx: Tx, batch: Sequence[Received[Any]]) -> None:
     """Plan routes and ask the first step of each; call off what was withdrawn or replaced."""
     for wave in _waves(batch):
-        before = await store.latest_for_change(tx, {DocumentId(one.event.claim_id) for one in wave})
-        handed_in = [
-            (one.event, one.origin) for one in wave if isinstance(one.event, ClaimSubmitted)
+        known = [document for document, one in wave.items() if not _is_first(one.event)]
+        before = await store.latest_for_change(tx, known) if known else {}
+        handed_in = [one for one in wave.values() if isinstance(one.event, ClaimSubmitted)]
+        opened = await _opened(tx, [document_of(one.event) for one in handed_in], before)
+        changes = [
+            Change(last, last.cancelled(tx.now), wave[document].origin)
+            for document, last in before.items()
+            if _calls_off(wave[document].event, last)
         ]
-        opened = await _opened(tx, [document_of(claim) for claim, _ in handed_in], before)
-        changes = []
-        for one in wave:
-            last = before.get(DocumentId(one.event.claim_id))
-            if last is not None and _calls_off(one.event, last):
-                changes.append(Change(last, last.cancelled(tx.now), one.origin))
         changes += [
-            Change(None, approval, origin)
-            for (_, origin), approval in zip(handed_in, opened, strict=True)
+            Change(None, approval, one.origin)
+            for one, approval in zip(handed_in, opened, strict=True)
         ]
         await keep(tx, changes)
 
 
-def _waves(batch: Sequence[Received[Any]]) -> Iterator[list[Received[Any]]]:
+def _waves(batch: Sequence[Received[Any]]) -> Iterator[dict[DocumentId, Received[Any]]]:
     """The batch in its order, cut wherever a document comes again: later ones build on it."""
-    wave: dict[str, Received[Any]] = {}
+    wave: dict[DocumentId, Received[Any]] = {}
     for one in batch:
-        if one.event.claim_id in wave:
-            yield list(wave.values())
+        document: DocumentId = one.event.claim_id
+        if document in wave:
+            yield wave
             wave = {}
-        wave[one.event.claim_id] = one
+        wave[document] = one
     if wave:
-        yield list(wave.values())
+        yield wave
+
+
+def _is_first(event: ClaimSubmitted | ClaimWithdrawn) -> bool:
+    """Handed in for the first time: no approval can have come before."""
+    return isinstance(event, ClaimSubmitted) and event.revision == 1
 
 
 def _calls_off(event: ClaimSubmitted | ClaimWithdrawn, last: Approval) -> bool:

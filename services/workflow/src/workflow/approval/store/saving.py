@@ -6,7 +6,6 @@ from datetime import datetime
 from chassis import Tx
 from events.workflow import ApprovalActed
 from msgspec import json
-from msgspec.structs import asdict
 
 from workflow.approval.domain import Approval, Task
 from workflow.approval.store.rows import Place, columns
@@ -18,7 +17,7 @@ INSERT INTO approval (document_id, revision, kind, definition, mode, tenant, sub
     amount, currency, content_hash, details, route, reasons, automatic, status, requested_at)
 SELECT document_id, revision, kind, definition, mode, tenant, submitter_id, title,
     amount, currency, content_hash, details, route, reasons, automatic, status, $2
-  FROM json_populate_recordset(NULL::approval, $1)
+  FROM jsonb_populate_recordset(NULL::approval, $1)
 """
 
 
@@ -65,10 +64,11 @@ _SAVE_TASKS = """
 INSERT INTO task (document_id, revision, task_id, step, round, seat, part, name, assignee_id, rule,
     native, assigned_at, verb, acting_for, added_by, due_at, is_stranded, status, closing,
     closed_at, decision, decided_by, via, content_hash, opinion, decided_at, automatic)
-SELECT document_id, revision, task_id, step, round, seat, part, name, assignee_id, rule,
+SELECT document, of_revision, task_id, step, round, seat, part, name, assignee_id, rule,
     native, assigned_at, verb, acting_for, added_by, due_at, is_stranded, status, closing,
     closed_at, decision, decided_by, via, content_hash, opinion, decided_at, automatic
-  FROM json_populate_recordset(NULL::task, $1)
+  FROM ROWS FROM (unnest($1::text[], $2::int[]), json_populate_recordset(NULL::task, $3))
+       AS changed (document, of_revision)
 ON CONFLICT (task_id) DO UPDATE SET
     assignee_id = excluded.assignee_id, rule = excluded.rule, verb = excluded.verb,
     acting_for = excluded.acting_for, assigned_at = excluded.assigned_at,
@@ -83,11 +83,9 @@ WHERE task.status IN ('waiting', 'open')
 async def save_tasks(tx: Tx, changed: Sequence[tuple[Place, Task]]) -> None:
     """New ones, and what became of those that waited; a task that has ended changes no more."""
     if changed:
-        rows = [
-            {"document_id": document, "revision": revision, **asdict(task)}
-            for (document, revision), task in changed
-        ]
-        await tx.execute(_SAVE_TASKS, json.encode(rows).decode())
+        documents, revisions = zip(*(place for place, _ in changed), strict=True)
+        tasks = json.encode([task for _, task in changed]).decode()
+        await tx.execute(_SAVE_TASKS, documents, revisions, tasks)
 
 
 async def add_acts(tx: Tx, done: Sequence[ApprovalActed]) -> None:

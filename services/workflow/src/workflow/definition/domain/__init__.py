@@ -26,11 +26,9 @@ from workflow.definition.domain.document import (
 from workflow.definition.domain.names import Place
 from workflow.definition.domain.planning import DRAWS, draw, plan
 from workflow.definition.domain.route import (
-    Breach,
     Deadline,
     Document,
     Found,
-    Line,
     PlannedStep,
     Reason,
     Route,
@@ -39,7 +37,6 @@ from workflow.definition.domain.route import (
 
 __all__ = [
     "DRAWS",
-    "Breach",
     "ConditionFailed",
     "ConditionInvalid",
     "Deadline",
@@ -50,7 +47,6 @@ __all__ = [
     "Fault",
     "Found",
     "Imported",
-    "Line",
     "NoAdministrator",
     "Place",
     "PlannedStep",

@@ -140,7 +140,7 @@ def _line(case: Case, said: str, levels: int) -> _Named:
     me = case.submitter.employee_id
     if case.directory.is_below_oneself(me):
         return _Named(said, (), "the line is a circle")
-    return _Named(said, list(islice(case.directory.managers(me), levels - 1, levels)))
+    return _Named(said, case.directory.managers(me)[levels - 1 : levels])
 
 
 def _heads(case: Case, said: str, levels: int) -> _Named:

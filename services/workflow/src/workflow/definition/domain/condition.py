@@ -9,6 +9,7 @@ from typing import Any
 
 import cel
 from events import DepartmentId, DocumentId, EmployeeId, Money
+from events.claims import ExpenseLine, Severity, Violation
 from events.workflow import DocumentKind
 
 from workflow.definition.domain.names import (
@@ -19,7 +20,7 @@ from workflow.definition.domain.names import (
     unknown_field,
     zero_divisor,
 )
-from workflow.definition.domain.route import Breach, Document, Line
+from workflow.definition.domain.route import Document
 from workflow.directory.domain import Department, Directory, Person
 
 _FUNCTIONS = frozenset(
@@ -111,8 +112,8 @@ def _claim(document: Document) -> dict[str, Any]:
         "currency": document.total.currency,
         "cost_centre": document.cost_centre or "",
         "violations": [
-            {"rule_id": one.rule_id, "severity": one.severity, "line_no": one.line_no}
-            for one in document.breaches
+            {"rule_id": one.rule_id, "severity": one.severity.value, "line_no": one.line_no}
+            for one in document.violations
         ],
     }
 
@@ -250,6 +251,9 @@ def _failed(source: str, failed: ConditionFailed) -> ConditionInvalid:
 def _sample(amount: int, many: int, line_amount: int = 12_050) -> dict[str, Any]:
     """What conditions see of a document with so many lines, violations, duties and departments."""
     cost = Money(amount=Decimal(line_amount) / 100, currency="CNY")
+    line = ExpenseLine(
+        line_no=1, category="hotel", spent_on=date(2026, 11, 20), city="上海", amount=cost
+    )
     ids = [DepartmentId(f"D{n}") for n in range(1, many + 1)]
     document = Document(
         document_id=DocumentId("sample"),
@@ -260,8 +264,11 @@ def _sample(amount: int, many: int, line_amount: int = 12_050) -> dict[str, Any]
         total=Money(amount=Decimal(amount) / 100, currency="CNY"),
         content_hash="0" * 64,
         handed_in_at=datetime(2026, 11, 24, tzinfo=UTC),
-        lines=(Line("hotel", date(2026, 11, 20), "上海", cost),) * many,
-        breaches=tuple(Breach("hotel-limit", "warn", n) for n in range(1, many + 1)),
+        lines=(line,) * many,
+        violations=tuple(
+            Violation(line_no=n, rule_id="hotel-limit", severity=Severity.WARN)
+            for n in range(1, many + 1)
+        ),
         cost_centre="CC-100" if many else None,
     )
     roles = frozenset(f"role-{n}" for n in range(many))

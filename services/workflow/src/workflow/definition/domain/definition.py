@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Literal, Self
 
 from events import EmployeeId, TenantId
@@ -260,7 +261,7 @@ class Definition(_Part):
         if self.effective_from and self.effective_to and self.effective_to < self.effective_from:
             zh, en = "effective_to 早于 effective_from", "is before effective_from"
             raise PartsDisagree("effective_to", zh, en)
-        ids = [id_ for id_, _ in self.named_steps()]
+        ids = [id_ for id_, _ in self.named_steps]
         twice = next((id_ for id_ in ids if ids.count(id_) > 1), None)
         if twice is not None:
             raise PartsDisagree("steps", f"有两个步骤的 id 是 {twice}", f"two have the id {twice}")
@@ -270,7 +271,7 @@ class Definition(_Part):
                 raise PartsDisagree("tenant", zh, en)
         return self
 
-    @property
+    @cached_property
     def label(self) -> str:
         return f"{self.id}@{self.version}"
 
@@ -279,17 +280,19 @@ class Definition(_Part):
         first, last = self.effective_from or date.min, self.effective_to or date.max
         return first <= day <= last
 
-    def named_steps(self) -> Iterator[tuple[str, Step]]:
+    @cached_property
+    def named_steps(self) -> tuple[tuple[str, Step], ...]:
         """The steps with their ids: where none is given, by number."""
-        return ((step.id or f"step-{n}", step) for n, step in enumerate(self.steps, start=1))
+        return tuple((step.id or f"step-{n}", step) for n, step in enumerate(self.steps, start=1))
 
     def rules(self) -> Iterator[Approver]:
         return (rule for step in self.steps for rule in step.rules)
 
-    def conditions(self) -> list[Condition]:
+    @cached_property
+    def conditions(self) -> tuple[Condition, ...]:
         """Every condition, so that a document is made readable to all of them at once."""
         found = [step.when for step in self.steps if step.when is not None]
-        return [*found, self.automatic.when] if self.automatic is not None else found
+        return (*found, self.automatic.when) if self.automatic is not None else tuple(found)
 
     def roles(self) -> set[str]:
         """The duties that its rules name."""

@@ -49,12 +49,12 @@ def plan(
         NoAdministrator: a step has no approver, and there is no administrator to take it.
     """
     case = Case(definition, document, submitter, directory)
-    conditions = definition.conditions()
+    conditions = definition.conditions
     shown = view(conditions, document, submitter, directory) if conditions else cel.Context()
     automatic, reasons = _automatic(definition, shown, draw)
     if automatic is not None:
         return Route((), reasons, automatic=automatic)
-    turns = [_turn(case, id_, step, shown) for id_, step in definition.named_steps()]
+    turns = [_turn(case, id_, step, shown) for id_, step in definition.named_steps]
     return _route(case, _asked_once(turns, definition.same_approver), reasons)
 
 

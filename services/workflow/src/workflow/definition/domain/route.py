@@ -1,29 +1,13 @@
 """A planned route: who is asked, in which order, by which rule; and why the others are not."""
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 
 from events import ContentHash, DocumentId, EmployeeId, Money
+from events.claims import ExpenseLine, Violation
 from events.workflow import Completion, Decision, DocumentKind
 from msgspec import Struct, field
-
-
-class Line(Struct, frozen=True):
-    """One line of a document, as conditions see it."""
-
-    category: str
-    spent_on: date
-    city: str | None
-    amount: Money
-
-
-class Breach(Struct, frozen=True):
-    """A rule of policy that the document breaks, as conditions see it."""
-
-    rule_id: str
-    severity: str
-    line_no: int
 
 
 class Document(Struct, frozen=True):
@@ -40,8 +24,8 @@ class Document(Struct, frozen=True):
     total: Money
     content_hash: ContentHash
     handed_in_at: datetime
-    lines: tuple[Line, ...] = ()
-    breaches: tuple[Breach, ...] = ()
+    lines: tuple[ExpenseLine, ...] = ()
+    violations: tuple[Violation, ...] = ()
     details: tuple[str, ...] = ()
     cost_centre: str | None = None  # None: the submitter's department bears it
     chosen: Mapping[str, tuple[EmployeeId, ...]] = field(default_factory=dict)
