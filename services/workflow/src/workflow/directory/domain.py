@@ -44,8 +44,11 @@ class Directory:
     people: Mapping[EmployeeId, Person]
     departments: Mapping[DepartmentId, Department]
     owners: Mapping[str, EmployeeId] = field(default_factory=dict)
-    # A batch asks for the same few duties again and again; looked up once each.
+    # A batch asks for the same duties and lines again and again; looked up once each.
     _holders: dict[str, tuple[EmployeeId, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _managers: dict[EmployeeId, tuple[EmployeeId, ...]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -69,14 +72,16 @@ class Directory:
 
         A circle ends at the first person who would come twice, who is not named again.
         """
-        line = {id_: None}  # in order, and quick to search
-        person = self.people.get(id_)
-        while person is not None and person.manager_id is not None:
-            if person.manager_id in line:
-                break
-            line[person.manager_id] = None
-            person = self.people.get(person.manager_id)
-        return tuple(line)[1:]
+        if id_ not in self._managers:
+            line = {id_: None}  # in order, and quick to search
+            person = self.people.get(id_)
+            while person is not None and person.manager_id is not None:
+                if person.manager_id in line:
+                    break
+                line[person.manager_id] = None
+                person = self.people.get(person.manager_id)
+            self._managers[id_] = tuple(line)[1:]
+        return self._managers[id_]
 
     def is_below_oneself(self, id_: EmployeeId) -> bool:
         """Whether the line above this person leads back to this person: no one in it is above."""
