@@ -184,11 +184,28 @@ def hire(do: Do) -> Do:
 
 
 @pytest.fixture
-async def database(bare_database: Database, hire: Do, do: Do) -> Database:
+async def database(
+    bare_database: Database, hire: Do, do: Do, orphans: Callable[[], Awaitable[list[str]]]
+) -> AsyncIterator[Database]:
     await hire(*COMPANY)
     tree = [department("D100", None, "chen"), department("D110", "D100", "wang")]
     await do(on_departments, received(tree))
-    return bare_database
+    yield bare_database
+    assert not await orphans()  # no foreign key sees to it
+
+
+@pytest.fixture
+def orphans(bare_database: Database) -> Callable[[], Awaitable[list[str]]]:
+    """Tasks without their approval, which must not be."""
+
+    async def found() -> list[str]:
+        rows = await bare_database.pool.fetch(
+            "SELECT task_id FROM task LEFT JOIN approval a USING (document_id, revision)"
+            " WHERE a.document_id IS NULL"
+        )
+        return [row["task_id"] for row in rows]
+
+    return found
 
 
 @pytest.fixture

@@ -269,3 +269,13 @@ async def test_circle_in_the_management_line_asks_an_administrator(
     await hire(employee("wei", "lin", status=left), employee("lin", manager))
     _, first = await submitted("line_manager")
     assert first.assignee_id == "ada"
+
+
+async def test_task_that_belongs_to_no_approval_is_found_after_every_test(
+    database, submitted, orphans
+) -> None:
+    await submitted("line_manager")
+    assert await orphans() == []
+    await database.pool.execute("UPDATE task SET revision = 2")
+    assert await orphans() == ["c-1.1.1.1"]
+    await database.pool.execute("UPDATE task SET revision = 1")

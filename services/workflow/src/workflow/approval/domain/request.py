@@ -47,8 +47,9 @@ def requested(definition: Definition, route: Route, document: Document) -> Appro
 
     An OA cannot be asked for an administrator's step, so such a route runs here from the start.
     """
-    stuck = any(found.by_administrator for step in route.steps for found in step.found)
-    in_oa = not (stuck and definition.mode is Mode.DELEGATED)
+    in_oa = definition.mode is not Mode.DELEGATED or not any(
+        found.by_administrator for step in route.steps for found in step.found
+    )
     return Approval(
         document_id=document.document_id,
         revision=document.revision,
@@ -127,17 +128,15 @@ def _request(approval: Approval, now: datetime) -> ApprovalRequested:
         total=approval.total,
         details=approval.details,
         route=tuple(
-            [
-                RouteStep(
-                    step=planned.step,
-                    name=planned.name,
-                    approver_id=planned.found[0].approver_id,
-                    rule=planned.found[0].rule,
-                    approvers=tuple([found.approver_id for found in planned.found]),
-                    completion=planned.completion,
-                )
-                for planned in approval.route
-            ]
+            RouteStep(
+                step=planned.step,
+                name=planned.name,
+                approver_id=planned.found[0].approver_id,
+                rule=planned.found[0].rule,
+                approvers=tuple(found.approver_id for found in planned.found),
+                completion=planned.completion,
+            )
+            for planned in approval.route
         ),
         content_hash=approval.content_hash,
         requested_at=now,
@@ -150,7 +149,7 @@ def _details(claim: ClaimSubmitted) -> tuple[str, ...]:
     for one in claim.violations:
         broken[one.line_no] = broken.get(one.line_no, "") + _violation(one)
     lines = sorted(claim.lines, key=lambda line: line.line_no not in broken)
-    return tuple([_row(line, broken.get(line.line_no, "")) for line in lines])
+    return tuple(_row(line, broken.get(line.line_no, "")) for line in lines)
 
 
 def _row(line: ExpenseLine, broken: str) -> str:

@@ -20,8 +20,8 @@ _LATER = timedelta(seconds=2)
 async def on_claims(tx: Tx, batch: Sequence[Received[Any]]) -> None:
     """Plan routes and ask the first step of each; call off what was withdrawn or replaced."""
     for wave in _waves(batch):
-        known = [document for document, one in wave.items() if not _is_first(one.event)]
-        before = await store.latest_for_change(tx, known) if known else {}
+        again = [document for document, one in wave.items() if not _is_first(one.event)]
+        before = await store.latest_for_change(tx, again) if again else {}
         handed_in = [one for one in wave.values() if isinstance(one.event, ClaimSubmitted)]
         opened = await _opened(tx, [document_of(one.event) for one in handed_in], before)
         changes = [
