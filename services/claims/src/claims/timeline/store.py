@@ -11,16 +11,16 @@ from claims.timeline.domain import Entry
 _ADD = """
 INSERT INTO timeline_entry (event_id, document_id, topic, partition, kafka_offset, type,
     occurred_at, actor, system, facts)
-SELECT * FROM json_to_recordset($1) AS e (event_id uuid, document_id text, topic text,
-    partition integer, "offset" bigint, type text, occurred_at timestamptz, actor text, system text,
-    facts jsonb)
+SELECT * FROM json_to_recordset(convert_from($1, 'UTF8')::json) AS e (event_id uuid,
+    document_id text, topic text, partition integer, "offset" bigint, type text,
+    occurred_at timestamptz, actor text, system text, facts jsonb)
 ON CONFLICT (event_id) DO NOTHING
 """
 
 
 async def add_entries(tx: Tx, entries: Sequence[Entry]) -> None:
     """Keep a whole batch in one statement; what is known already stays as it is."""
-    await tx.execute(_ADD, json.encode(entries).decode())
+    await tx.execute(_ADD, json.encode(entries))
 
 
 async def entries_of(tx: Tx, document_id: str) -> list[Entry]:

@@ -127,7 +127,8 @@ class Approval(Struct, frozen=True):
         A sequence begins anew with its first.
         """
         planned = self.planned(step)
-        round_ = max([task.round for task in self.tasks if task.step == step], default=0) + 1
+        rounds = [task.round for task in self.tasks if task.step == step]
+        round_ = max(rounds) + 1 if rounds else 1
         found = planned.found[:1] if planned.completion is Completion.SEQUENCE else planned.found
         after = self
         for seat, one in enumerate(found, start=1):

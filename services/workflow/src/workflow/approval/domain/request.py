@@ -148,7 +148,9 @@ def _details(claim: ClaimSubmitted) -> tuple[str, ...]:
     broken: dict[int, str] = {}
     for one in claim.violations:
         broken[one.line_no] = broken.get(one.line_no, "") + _violation(one)
-    lines = sorted(claim.lines, key=lambda line: line.line_no not in broken)
+    lines = claim.lines
+    if broken:
+        lines = tuple(sorted(lines, key=lambda line: line.line_no not in broken))
     return tuple(_row(line, broken.get(line.line_no, "")) for line in lines)
 
 

@@ -47,10 +47,11 @@ class Question(Struct, frozen=True):
     in_tonglu: bool = False
 
 
-class Task(Struct, frozen=True):
+class Task(Struct, frozen=True, omit_defaults=True):
     """One person's turn. `native`: decided in Tonglu, though the approval may run in the OA.
 
-    `is_stranded`: its person has left, and no one is there yet who could take it.
+    `is_stranded`: its person has left, and no one is there yet who could take it. As JSON a new one
+    is half as long without its defaults.
     """
 
     task_id: TaskId

@@ -86,22 +86,22 @@ def administrator(submitter_id: EmployeeId, directory: Directory, *, why: str) -
     raise NoAdministrator(why)
 
 
-def _find(case: Case, rule: Approver, named: _Named) -> tuple[Found, ...]:
+def _find(case: Case, rule: Approver, named: _Named) -> list[Found]:
     me = case.submitter.employee_id
     others = [id_ for id_ in named.ids if id_ != me]
     if not others and named.ids:
         if case.definition.submitter_is_approver is SubmitterIsApprover.SKIP:
-            return ()
+            return []
         named = _instead(case, rule, named)
         others = [id_ for id_ in named.ids if id_ != me]
     if not others:
-        return (case.administrator(f"{named.rule}: {named.trouble}"),)
-    return tuple(
+        return [case.administrator(f"{named.rule}: {named.trouble}")]
+    return [
         Found(id_, named.rule)
         if case.directory.is_here(id_)
         else case.administrator(f"{named.rule}: {id_} is not here")
         for id_ in others
-    )
+    ]
 
 
 def _instead(case: Case, rule: Approver, named: _Named) -> _Named:

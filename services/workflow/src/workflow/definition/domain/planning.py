@@ -112,7 +112,7 @@ def _turn(case: Case, id_: str, step: Step, shown: cel.Context) -> _Turn:
     if not found:
         said = "规则只找到提交人本人，跳过", "its rules find the submitter alone: skipped"
         return _Turn(id_, step, (), zh + said[0], en + said[1])
-    by = ", ".join(f"{one.rule} → {one.approver_id}" for one in found)
+    by = ", ".join([f"{one.rule} → {one.approver_id}" for one in found])
     return _Turn(id_, step, found, zh + by, en + by)
 
 

@@ -31,7 +31,7 @@ class Document(Struct, frozen=True):
     chosen: Mapping[str, tuple[EmployeeId, ...]] = field(default_factory=dict)
 
 
-class Found(Struct, frozen=True):
+class Found(Struct, frozen=True, omit_defaults=True):
     """An approver of a step, and the rule by which this person was found."""
 
     approver_id: EmployeeId
@@ -51,7 +51,7 @@ class Deadline(Struct, frozen=True):
     decide: tuple[Decimal, Decision] | None = None
 
 
-class PlannedStep(Struct, frozen=True):
+class PlannedStep(Struct, frozen=True, omit_defaults=True):
     """One step of a route with all whom it asks, never nobody. `ratio`: percent, for RATIO."""
 
     step: int
