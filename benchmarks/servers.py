@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 from chassis.db import Database
 from chassis.migrate import CHASSIS, migrate
@@ -19,8 +18,11 @@ from local_stack.stack import Stack
 FOLDER = CACHE / "bench"
 PARTITIONS = 6
 _TOPICS = tuple(Topic(topic.name, PARTITIONS) for topic in topics())
-# A checkpoint in the middle of a round would meet only one of the two.
-_SETTINGS = {"max_wal_size": "4GB", "checkpoint_timeout": "30min"}
+_POSTGRES = (
+    "shared_buffers=1GB",  # as on a server; what it has by itself is for a laptop
+    # A checkpoint in the middle of a round would meet only one of the two.
+    *("max_wal_size=4GB", "checkpoint_timeout=30min"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +72,9 @@ async def servers() -> AsyncIterator[Servers]:
     """Start both, and stop them in the end."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     java = ("-Xms256m", "-Xmx768m", "-XX:+UseG1GC")
-    stack = Stack(FOLDER, Options(kafka_java=java, topics=_TOPICS))
+    stack = Stack(FOLDER, Options(kafka_java=java, postgres=_POSTGRES, topics=_TOPICS))
     try:
         found = await stack.up(["postgres", "kafka"], elsewhere={})
-        await _set(found["POSTGRES_DSN"])
         at = Servers(found["KAFKA_BOOTSTRAP_SERVERS"], found["POSTGRES_DSN"])
         try:
             yield at
@@ -82,11 +83,3 @@ async def servers() -> AsyncIterator[Servers]:
     finally:
         await stack.down()
         shutil.rmtree(FOLDER, ignore_errors=True)
-
-
-async def _set(dsn: str) -> None:
-    connection = await asyncpg.connect(dsn)
-    for name, value in _SETTINGS.items():
-        await connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
-    await connection.execute("SELECT pg_reload_conf()")
-    await connection.close()

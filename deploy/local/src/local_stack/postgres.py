@@ -38,7 +38,8 @@ def prepare(room: Room) -> Process:
         room.say("initdb")
         _own(data, user)
         _initdb(data, user, durable=room.options.durable)
-    settings = ["max_connections=300", *([] if room.options.durable else _FRUGAL)]
+    frugal = () if room.options.durable else _FRUGAL
+    settings = ("max_connections=300", *frugal, *room.options.postgres)
     dsn = f"postgresql://postgres@127.0.0.1:{port}/postgres"
     return Process(
         name="postgres",

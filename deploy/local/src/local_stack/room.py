@@ -18,12 +18,14 @@ class Topic:
 class Options:
     """How to run the stack.
 
-    `durable=False` lets PostgreSQL skip fsync: for tests, whose data is thrown away.
+    `durable=False` lets PostgreSQL skip fsync: for tests, whose data is thrown away. `postgres`:
+    settings of it besides, as `name=value`.
     `people_file` is the JSON list of people that the OA and the identity provider know,
     `clients_file` that of the machine clients. The OA calls `webhook_url` after each change.
     """
 
     durable: bool = True
+    postgres: tuple[str, ...] = ()
     kafka_java: tuple[str, ...] = ("-Xms256m", "-Xmx1g", "-XX:+UseG1GC")
     topics: tuple[Topic, ...] = ()
     databases: tuple[str, ...] = ()
