@@ -151,12 +151,12 @@ def _details(claim: ClaimSubmitted) -> tuple[str, ...]:
     lines = claim.lines
     if broken:
         lines = tuple(sorted(lines, key=lambda line: line.line_no not in broken))
-    return tuple(_row(line, broken.get(line.line_no, "")) for line in lines)
+    return tuple([(_row(line) + broken.get(line.line_no, ""))[:_MAX_ROW] for line in lines])
 
 
-def _row(line: ExpenseLine, broken: str) -> str:
-    day, city = line.spent_on.isoformat()[5:], f" {line.city}" if line.city else ""
-    return f"{line.category} {day}{city} {line.amount.amount}{broken}"[:_MAX_ROW]
+def _row(line: ExpenseLine) -> str:
+    city = f" {line.city}" if line.city else ""
+    return f"{line.category} {line.spent_on.isoformat()[5:]}{city} {line.amount.amount!s}"
 
 
 def _violation(violation: Violation) -> str:

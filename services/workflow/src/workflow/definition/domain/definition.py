@@ -218,12 +218,12 @@ class Step(_Part):
             raise PartsDisagree("approvers", zh, en)
         return self
 
-    @property
+    @cached_property
     def said(self) -> str:
         """Its name, for people."""
         return self.name if isinstance(self.name, str) else self.name.zh
 
-    @property
+    @cached_property
     def rules(self) -> tuple[Approver, ...]:
         return self.approvers or ((self.approver,) if self.approver is not None else ())
 

@@ -23,6 +23,7 @@ from workflow.definition.domain.route import (
 from workflow.directory.domain import Directory, Person
 
 DRAWS = 10_000  # a draw is one of so many numbers
+_NOTHING = cel.Context()  # no condition looks at it
 
 
 def draw(secret: str, document_id: DocumentId, label: str) -> int:
@@ -50,7 +51,7 @@ def plan(
     """
     case = Case(definition, document, submitter, directory)
     conditions = definition.conditions
-    shown = view(conditions, document, submitter, directory) if conditions else cel.Context()
+    shown = view(conditions, document, submitter, directory) if conditions else _NOTHING
     automatic, reasons = _automatic(definition, shown, draw)
     if automatic is not None:
         return Route((), reasons, automatic=automatic)
