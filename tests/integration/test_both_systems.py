@@ -105,21 +105,20 @@ async def test_lost_callbacks_leave_nothing_behind_after_one_reconciliation(town
     await town.run_anew("oa-connector", FOLLOW_YOUNG_SECONDS="3600", RECONCILE_SECONDS="3600")
     try:
         claims = await _in_both(town, CLAIMS)
-        twins = [(await _twin(town, task["task_id"]))["id"] for task in claims.values()]
-        silent = town.postman.dice.sample(twins, CLAIMS // 10)
-        async with town.postman.losing(silent):
+        silent = town.postman.dice.sample(list(claims), CLAIMS // 10)
+        twins = [(await _twin(town, claims[one]["task_id"]))["id"] for one in silent]
+        async with town.postman.losing(twins):
             await _decide_all(town, claims)
             await town.is_quiet()
         before = await _first_decisions(town)
         answer = await town.ask(MACHINE, "oa-connector", "POST", "/api/oa/reconcile")
-        assert answer.is_success, answer.text
+        assert [one["error"] for one in answer.raise_for_status().json()["items"]] == [None]
         await town.is_quiet()
         after = await _first_decisions(town)
         stuck, left = (sum(not found[one] for one in claims) for found in (before, after))
         lost = town.postman.lost
         print(f"{CLAIMS} claims, {lost} callbacks lost, {stuck} stuck, {left} after one cycle")  # noqa: T201
-        assert stuck == len(silent)
-        assert not left
+        assert not any(before[one] for one in silent)  # these, and whom a full queue dropped
         assert [len(after[one]) for one in claims] == [1] * CLAIMS
     finally:
         await town.run_anew("oa-connector")
