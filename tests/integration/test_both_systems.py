@@ -111,7 +111,7 @@ async def test_lost_callbacks_leave_nothing_behind_after_one_reconciliation(town
             await _decide_all(town, claims)
             await town.is_quiet()
         before = await _first_decisions(town)
-        answer = await town.ask(MACHINE, "oa-connector", "POST", "/api/oa/reconcile")
+        answer = await town.ask(MACHINE, "oa-connector", "POST", "/api/oa/reconcile", timeout=300)
         assert [one["error"] for one in answer.raise_for_status().json()["items"]] == [None]
         await town.is_quiet()
         after = await _first_decisions(town)

@@ -47,6 +47,7 @@ _PROFILE = "flowable-7"
 _NOTE = "已在同路处理 Decided in Tonglu"
 _KNOWN_MAJOR = 7
 _PAGE = 200
+_TASKS = 20  # of a page that costs one look-up each: a page must be read within one call's time
 _LONGEST_TEXT = 4000  # characters in which Flowable keeps a string variable
 # Nothing was begun, and it may work later: sign-in that is being repaired, a full bucket.
 _LATER = {401, 403, 429}
@@ -257,7 +258,7 @@ class Flowable:
             sort="endTime",
             order="asc",
             start=start,
-            size=_PAGE,
+            size=_TASKS,
         )
         latest = {
             one.process_id: one.end_time for one in found.data if one.process_id and one.end_time
