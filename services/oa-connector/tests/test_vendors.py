@@ -3,14 +3,14 @@
 import hashlib
 import hmac
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 import respx
 from events import InstanceId
 from oa_connector import domain
-from oa_connector.domain import Accounts, SubmitOutcome
+from oa_connector.domain import Accounts, Sight, SubmitOutcome, Window
 from oa_connector.vendors import CallbackMalformedError, CallbackRefusedError, OAError
 from oa_connector.vendors.channel import Limits
 from oa_connector.vendors.flowable import Flowable, FlowableAccess, FlowableCallbacks
@@ -143,6 +143,40 @@ def signed(body: bytes, at: int, secret: str = SECRET) -> dict[str, str]:
 
 BODY = b'{"processInstanceId": "p1"}'
 AT = int(NOW.timestamp())
+
+
+@respx.mock
+async def test_a_page_of_changed_tasks_costs_two_calls_however_many_processes_it_names(oa):
+    ended = "2026-11-24T11:00:00.000Z"
+    tasks = [{"id": f"t{n}", "processInstanceId": f"p{n}", "endTime": ended} for n in range(200)]
+    history = respx.get(f"{BASE}/history/historic-task-instances")
+    history.respond(json={"total": 200, "data": tasks})
+    running = respx.post(f"{BASE}/query/historic-process-instances").respond(
+        json={
+            "total": 3,
+            "data": [
+                {"id": "p7", "processDefinitionId": "tonglu-approval:1:x"},
+                {"id": "p8", "processDefinitionId": "leave:1:x"},
+                {"id": "never-asked-for", "processDefinitionId": "tonglu-approval:1:x"},
+            ],
+        }
+    )
+    window = Window(NOW - timedelta(hours=2), NOW)
+    page = await oa.scan(Sight.POLL_CHANGED_SINCE, window, "tasks:0")
+    assert [(one.instance_id, one.changed_at.hour) for one in page.instances] == [("p7", 11)]
+    assert page.next is None
+    asked = json.loads(running.calls.last.request.content)
+    assert (len(asked["processInstanceIds"]), asked["finished"]) == (200, False)
+    assert respx.calls.call_count == 2
+
+
+@respx.mock
+async def test_no_changed_tasks_ask_for_no_process_for_an_empty_list_would_show_them_all(oa):
+    respx.get(f"{BASE}/history/historic-task-instances").respond(json={"total": 0, "data": []})
+    window = Window(NOW - timedelta(hours=2), NOW)
+    assert (await oa.scan(Sight.POLL_CHANGED_SINCE, window, "tasks:0")).instances == ()
+
+
 callbacks = FlowableCallbacks({"callback": SECRET, "callback_previous": "the-old"}.__getitem__)
 
 

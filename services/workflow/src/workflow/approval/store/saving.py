@@ -60,6 +60,7 @@ async def save_approvals(tx: Tx, changed: Sequence[Approval]) -> None:
     )
 
 
+# What a task leaves out stands at its default.
 _SAVE_TASKS = """
 INSERT INTO task (document_id, revision, task_id, step, round, seat, part, name, assignee_id, rule,
     native, assigned_at, verb, acting_for, added_by, due_at, is_stranded, status, closing,
