@@ -23,7 +23,7 @@ from events.workflow import (
     OverdueAction,
     Verb,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from uuid_utils.compat import uuid7
@@ -69,6 +69,7 @@ from workflow.approval.domain import (
     transferred,
     urged,
 )
+from workflow.approval.domain.voting import by_seat, vote
 from workflow.calendar.domain import WorkCalendar
 from workflow.definition.domain import Deadline, Found, PlannedStep, Resubmit, Route
 from workflow.directory.domain import Directory, Person
@@ -298,6 +299,42 @@ def test_remove_sign_after_lets_the_step_go_on() -> None:
     approval = removed(approval, mine, Act(EmployeeId("wang"), ("a",)), WORLD)
     assert asked(approval) == ["b"]
     assert asked(removed(approval, mine, Act(EmployeeId("wang"), ("b",)), WORLD)) == ["zhao"]
+
+
+def with_signer_after() -> Approval:
+    """wang has approved, and a, whom wang added after, is asked."""
+    return say(do(begun(), added_after, "wang", "a"), "wang")
+
+
+@pytest.mark.parametrize(
+    "handed_on",
+    [
+        lambda one: do(one, transferred, "a", "zhao"),
+        lambda one: stood_in(one, task_of(one, "a"), replace(WORLD, stand_ins={"a": "zhao"})),
+        lambda one: rerouted(one, task_of(one, "a"), replace(WORLD, gone={"a"})),
+        lambda one: overdue(one, OverdueAction.ESCALATE, world=above_a("zhao")),
+    ],
+    ids=["transferred", "away", "gone", "late"],
+)
+def test_signer_after_the_vote_who_hands_on_is_followed_by_someone_who_is_asked(handed_on) -> None:
+    approval = handed_on(with_signer_after())
+    (task,) = approval.open_tasks
+    assert (task.assignee_id in {"zhao", "ada"}, task.part) == (True, Part.AFTER)
+    assert say(approval, task.assignee_id).current_step == 2
+
+
+def above_a(manager: str) -> Moment:
+    people = {**COMPANY.people, EmployeeId("a"): person("a", manager)}
+    return replace(WORLD, directory=Directory(people, {}))
+
+
+def test_signers_before_and_after_removed_at_once_leave_the_vote_to_me() -> None:
+    approval = do(begun(), added_after, "wang", "a")
+    approval = do(approval, added_before, "wang", "b")
+    mine = next(task for task in approval.tasks if task.assignee_id == "wang")
+    approval = removed(approval, mine, Act(EmployeeId("wang"), ("a", "b")), WORLD)
+    assert asked(approval) == ["wang"]
+    assert say(approval, "wang").current_step == 2
 
 
 def test_only_whom_i_added_and_who_has_not_decided_can_be_removed() -> None:
@@ -570,9 +607,42 @@ def test_resubmission_goes_straight_to_who_sent_it_back_by_setting_and_says_so()
     assert asked(started(again, Resubmit.FROM_START, before, WORLD)) == ["wang"]
 
 
+@pytest.mark.parametrize("part", [added_before, added_after])
+def test_resubmission_goes_to_whose_vote_it_is_when_an_added_signer_sent_it_back(part) -> None:
+    before = do(say(begun(), "wang"), part, "zhao", "a")
+    before = say(before, "zhao") if part is added_after else before
+    again = started(
+        an_approval(revision=2), Resubmit.TO_REJECTOR, say(before, "a", BACK), WORLD
+    )
+    assert asked(again) == ["zhao"]
+    assert say(again, "zhao").status is Status.APPROVED
+
+
+def test_resubmission_goes_to_who_sent_it_back_whatever_a_delegate_has_said() -> None:
+    route = step(1, "wang", "zhao", completion=Completion.ALL), step(2, "chen")
+    before = do(begun(*route), delegated, "wang", "a")
+    before = say(say(before, "a", BACK), "zhao", BACK)
+    again = started(an_approval(*route, revision=2), Resubmit.TO_REJECTOR, before, WORLD)
+    assert asked(again) == ["wang", "zhao"]
+    route = step(1, "wang"), step(2, "zhao")
+    before = say(do(say(begun(*route), "wang"), delegated, "zhao", "a"), "a", BACK)
+    before = say(do(before, returned_to_step, "zhao", to_step=1), "wang", BACK)
+    again = started(an_approval(*route, revision=2), Resubmit.TO_REJECTOR, before, WORLD)
+    assert asked(again) == ["wang"]
+
+
+def test_resubmission_to_who_was_away_asks_them_once_they_are_back() -> None:
+    away = replace(WORLD, stand_ins={"zhao": "a"})
+    before = say(say(begun(), "wang", world=away), "a", BACK)
+    again = started(an_approval(revision=2), Resubmit.TO_REJECTOR, before, WORLD)
+    assert asked(again) == ["zhao"]
+
+
 @pytest.mark.parametrize(
     "route",
     [
+        (step(1, "chen"), step(2, "zhao")),
+        (step(1, "wang", "chen", completion=Completion.ALL), step(2, "zhao")),
         (step(1, "wang"), replace(step(2, "chen"), id="new"), replace(step(3, "zhao"), id="s2")),
         (step(1, "wang"), replace(step(2, "zhao"), id="other")),
     ],
@@ -580,7 +650,14 @@ def test_resubmission_goes_straight_to_who_sent_it_back_by_setting_and_says_so()
 def test_resubmission_on_another_route_begins_at_the_start(route) -> None:
     before = say(say(begun(), "wang"), "zhao", BACK)
     approval = started(an_approval(*route, revision=2), Resubmit.TO_REJECTOR, before, WORLD)
-    assert asked(approval) == ["wang"]
+    assert asked(approval) == [one.approver_id for one in route[0].found]
+
+
+def test_resubmission_that_skips_an_earlier_step_now_still_goes_straight_back() -> None:
+    before = begun(step(1, "wang"), step(2, "chen"), step(3, "zhao"))
+    before = say(say(say(before, "wang"), "chen"), "zhao", BACK)
+    shorter = an_approval(step(1, "wang"), replace(step(2, "zhao"), id="s3"), revision=2)
+    assert asked(started(shorter, Resubmit.TO_REJECTOR, before, WORLD)) == ["zhao"]
 
 
 @pytest.mark.parametrize("end", [Decision.REJECT, None])
@@ -631,7 +708,7 @@ def test_refusal_says_what_changed() -> None:
 
 PEOPLE = ("wang", "zhao", "chen", "a", "b", "c", "d", "e")
 MOVES = (
-    "yes",
+    *("yes",) * 4,  # what ends an approval comes seldom, or nothing else would
     "no",
     "back",
     "transfer",
@@ -641,22 +718,27 @@ MOVES = (
     "remove",
     "to_step",
     "late",
+    "gone",
+    "away",
 )
 
 
+@settings(max_examples=1000, deadline=None)
 @given(
-    st.lists(st.sampled_from(list(Completion)), min_size=1, max_size=3),
+    st.lists(
+        st.tuples(st.sampled_from(list(Completion)), st.integers(1, 3)), min_size=1, max_size=3
+    ),
     st.lists(
         st.tuples(
-            st.sampled_from(MOVES), st.integers(0, 9), st.sampled_from(PEOPLE), st.booleans()
+            st.sampled_from(MOVES), st.integers(0, 3), st.sampled_from(PEOPLE), st.booleans()
         ),
         max_size=25,
     ),
 )
 def test_whatever_people_do_an_open_approval_asks_someone_in_one_step(completions, moves_) -> None:
     route = [
-        step(n, *THREE, completion=one, ratio=50 if one is Completion.RATIO else None)
-        for n, one in enumerate(completions, start=1)
+        step(n, *THREE[:many], completion=one, ratio=50 if one is Completion.RATIO else None)
+        for n, (one, many) in enumerate(completions, start=1)
     ]
     approval = begun(*route)
     for move, which, target, flag in moves_:
@@ -665,6 +747,7 @@ def test_whatever_people_do_an_open_approval_asks_someone_in_one_step(completion
         approval = attempt(approval, move, which, (target, flag))
         assert bool(approval.open_tasks) is (approval.status is Status.OPEN)
         assert len({task.step for task in approval.pending()}) <= 1
+        assert every_unsettled_seat_asks_someone(approval)
         assert all(task.assignee_id != "lin" for task in approval.tasks)
         assert len({task.task_id for task in approval.tasks}) == len(approval.tasks)
     ends = [
@@ -674,6 +757,17 @@ def test_whatever_people_do_an_open_approval_asks_someone_in_one_step(completion
     if approval.status is Status.APPROVED:
         done = [task.step for task in approval.tasks if task.decision is YES]
         assert {one.step for one in route} <= set(done)
+
+
+def every_unsettled_seat_asks_someone(approval: Approval) -> bool:
+    """No vote of the step in hand hangs on a person who was never told."""
+    if approval.current_step is None:
+        return True
+    seats = by_seat(approval.round_of(approval.current_step)).values()
+    return all(
+        vote(seat) is not None or any(task.status is TaskStatus.OPEN for task in seat)
+        for seat in seats
+    )
 
 
 REFUSED = (NotRemovable, NotYourVote, StepNotDone, TargetAsked)
@@ -698,6 +792,10 @@ def attempt(approval: Approval, move: str, which: int, told: tuple[str, bool]) -
         return say_to(approval, task, decisions[move])
     if move == "late":
         return acted_on(approval, Due(task.task_id, NOW, OverdueAction.ESCALATE), WORLD)
+    if move == "gone":
+        return rerouted(approval, task, replace(WORLD, gone={task.assignee_id}))
+    if move == "away":
+        return stood_in(approval, task, replace(WORLD, stand_ins={task.assignee_id: target}))
     try:
         return verbs[move](approval, mine, act, WORLD)
     except REFUSED:

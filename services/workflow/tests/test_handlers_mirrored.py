@@ -32,6 +32,7 @@ from events.workflow import (
 from workflow.approval import handlers, store
 from workflow.approval.domain import (
     TONGLU,
+    Act,
     Approval,
     Status,
     TaskCancelled,
@@ -42,6 +43,8 @@ from workflow.approval.domain import (
 NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
 HASH = "ab" * 32
 OA = TenantId("oa")
+CHEN = {"rule": "person", "person": "chen"}
+FINANCE = {"rule": "role", "role": "finance"}
 FIRST, SECOND = TaskId("c-1.1.1.1"), TaskId("c-1.1.2.1")
 
 
@@ -250,6 +253,34 @@ async def test_step_whose_yes_was_taken_back_is_asked_anew_while_the_road_is_ope
     assert await do(handlers.on_oa_closed, closed(InstanceStatus.REVOKED)) == ()
 
 
+@pytest.mark.parametrize("completion", ["all", "sequence"])
+async def test_step_of_several_is_asked_anew_when_the_yes_of_one_was_taken_back(
+    database, do, hire, mirrored, employee, completion
+) -> None:
+    await hire(employee("bo", "chen", "finance"))
+    several = {"approvers": [FINANCE], "completion": completion}
+    (_, first, *_) = await mirrored(several)
+    await do(handlers.on_oa_decision, in_oa(first.task_id, first.assignee_id))
+    facts = await do(handlers.on_oa_closed, closed(InstanceStatus.REVOKED, first.task_id))
+    again = [fact for fact in facts if isinstance(fact, ApprovalTaskAssigned)]
+    assert first.assignee_id in {fact.assignee_id for fact in again}
+    assert {fact.task_id for fact in again}.isdisjoint({first.task_id})
+
+
+async def test_yes_taken_back_at_a_step_that_is_yet_to_come_again_is_asked_on_the_way(
+    database, do, mirrored
+) -> None:
+    await mirrored("line_manager", {"approver": FINANCE}, {"approver": CHEN})
+    await do(handlers.on_oa_decision, in_oa())
+    await do(handlers.on_oa_decision, in_oa(SECOND, "zhao", step=2))
+    act = Act(EmployeeId("chen"), text="再看", to_step=1, is_straight=True)
+    await do(handlers.act_on_task, TaskId("c-1.1.3.1"), Verb.RETURN_TO_STEP, act)
+    await do(handlers.on_oa_closed, closed(InstanceStatus.REVOKED, SECOND))
+    assert (await latest(database)).current_step == 1
+    await do(handlers.decide_task, TaskId("c-1.1.1.2"), here("wang"))
+    assert (await latest(database)).current_step == 2
+
+
 async def test_mirrored_task_of_a_leaver_moves_and_the_old_one_does_not_count(
     database, do, hire, mirrored, employee
 ) -> None:
@@ -278,7 +309,7 @@ async def test_mirrored_step_of_all_takes_each_where_it_is_decided(
     database, do, hire, mirrored, employee
 ) -> None:
     await hire(employee("bo", "chen", "finance"))
-    both = {"approvers": [{"rule": "role", "role": "finance"}], "completion": "all"}
+    both = {"approvers": [FINANCE], "completion": "all"}
     facts = await mirrored(both)
     tasks = {fact.assignee_id: fact.task_id for fact in facts[1:]}
     assert set(tasks) == {"zhao", "bo"}

@@ -242,6 +242,18 @@ def test_head_further_up_who_is_the_submitter_is_never_replaced_by_someone_below
     assert asked(planned(definition, document=boss)) == [["ada"]]
 
 
+@pytest.mark.parametrize("rule", [{"rule": HEAD}, {"rule": "person", "person": "wang"}])
+def test_document_of_a_head_among_several_approvers_asks_one_head_above_alone(rule) -> None:
+    several = {"approvers": [rule], "completion": "all"}
+    head = replace(DOCUMENT, submitter_id=EmployeeId("wang"))
+    definition = a_definition(several, submitter_is_approver="department_head")
+    company = a_directory(a_person("boss"))
+    top = Department(DepartmentId("D0"), None, EmployeeId("boss"))
+    middle = Department(DepartmentId("D1"), top.department_id, EmployeeId("chen"))
+    departments = {**company.departments, top.department_id: top, middle.department_id: middle}
+    assert asked(planned(definition, Directory(company.people, departments), head)) == [["chen"]]
+
+
 CHOICE = {"id": "choice", "approvers": [{"rule": "chosen_by_submitter", "max": 2}]}
 FROM = {"people": ["wang"], "roles": ["finance"]}
 LIMITED = {"id": "choice", "approvers": [{"rule": "chosen_by_submitter", "from": FROM, "min": 2}]}
@@ -310,7 +322,10 @@ ONE_OF = {"approvers": [person("wang"), person("zhao")], "completion": "one"}
         ("all", ["wang", "zhao", "wang"], [["zhao"], ["wang"]]),
         ("all", ["wang", ALL_OF], [["wang", "zhao"]]),
         ("all", ["wang", ONE_OF], [["wang"], ["wang", "zhao"]]),
-        ("all", [ALL_OF, "wang"], [["wang", "zhao"], ["wang"]]),
+        ("all", [ALL_OF, "wang"], [["zhao"], ["wang"]]),
+        ("consecutive", [ALL_OF, "zhao", "wang"], [["wang"], ["zhao"], ["wang"]]),
+        ("consecutive", [ALL_OF, ALL_OF], [["wang", "zhao"]]),
+        ("consecutive", [ONE_OF, "wang"], [["wang", "zhao"], ["wang"]]),
     ],
 )
 def test_same_approver_is_asked_once_by_the_setting_and_last(setting, steps, found) -> None:

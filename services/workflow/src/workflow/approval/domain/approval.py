@@ -105,6 +105,10 @@ class Approval(Struct, frozen=True):
     def seat_of(self, task: Task) -> list[Task]:
         return voting.by_seat(self.round_of(task.step))[task.seat]
 
+    def vote_of(self, task: Task) -> Task:
+        """The task of the seat's own vote, the last time it was asked."""
+        return [one for one in self.seat_of(task) if one.part is Part.OWN][-1]
+
     def pending(self) -> list[Task]:
         return [task for task in self.tasks if task.is_pending]
 
@@ -139,11 +143,11 @@ class Approval(Struct, frozen=True):
         return after
 
     def asking(self, question: Question, moment: Moment) -> "Approval":
-        """Ask whoever it falls to now; one who signs after the vote is only noted."""
+        """Ask whoever it falls to now; one who signs after the vote is only noted until it is."""
         number = len([task for task in self.tasks if task.step == question.step]) + 1
         id_ = TaskId(f"{self.document_id}.{self.revision}.{question.step}.{number}")
         task = self._task(id_, question, moment)
-        if question.part is Part.AFTER:
+        if question.part is Part.AFTER and not voting.is_agreed(self.seat_of(task)):
             return replace(self, tasks=(*self.tasks, replace(task, status=TaskStatus.WAITING)))
         return self._announced((*self.tasks, task), task, moment)
 
@@ -195,8 +199,7 @@ class Approval(Struct, frozen=True):
 
     def asked_again(self, task: Task, moment: Moment) -> "Approval":
         """The one whose vote it is has heard the others of the seat."""
-        owner = [one for one in self.seat_of(task) if one.part is Part.OWN][-1]
-        return self.asking(_question(owner), moment)
+        return self.asking(_question(self.vote_of(task)), moment)
 
     def ended(
         self, outcome: Outcome, at: datetime, now: datetime, automatic: str | None = None

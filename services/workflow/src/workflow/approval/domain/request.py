@@ -2,11 +2,12 @@
 
 from datetime import datetime
 
-from events import DocumentId
+from events import DocumentId, EmployeeId
 from events.claims import ClaimSubmitted, ExpenseLine, Violation
 from events.workflow import (
     ApprovalActed,
     ApprovalRequested,
+    Completion,
     Decision,
     DocumentKind,
     Mode,
@@ -16,9 +17,9 @@ from events.workflow import (
 )
 
 from workflow.approval.domain.approval import Approval, Back, Status
-from workflow.approval.domain.task import TONGLU
+from workflow.approval.domain.task import TONGLU, Part
 from workflow.approval.domain.turns import Moment
-from workflow.definition.domain import Definition, Document, Resubmit, Route
+from workflow.definition.domain import Definition, Document, PlannedStep, Resubmit, Route
 
 _MAX_ROW = 200  # what the contract allows a row of details
 
@@ -101,18 +102,27 @@ def started(
 def returned_from(before: Approval, after: Approval) -> Back | None:
     """Where the last revision was sent back from, if all that now comes earlier had approved it.
 
-    None where the route is another one now, or the OA's own process decides: begin at the start.
+    None where a step until there is new or asks others now, or the OA's own process decides:
+    begin at the start. Whoever signed in a seat may have sent it back: whose vote it is is asked.
     """
     if before.status is not Status.RETURNED or not (before.runs_here and after.runs_here):
         return None
-    task = next(one for one in reversed(before.tasks) if one.decision is Decision.RETURN)
-    passed = {step.id for step in before.route if step.step < task.step}
-    for step in after.route:
-        if step.id == before.planned(task.step).id:
-            return Back(step.step, task.seat, task.assignee_id)
-        if step.id not in passed:
+    task = next(
+        one
+        for one in before.tasks
+        if one.decision is Decision.RETURN and one.part is not Part.OPINION
+    )
+    asked = {then.id: _asks(then) for then in before.route if then.step <= task.step}
+    for now in after.route:
+        if asked.get(now.id) != _asks(now):
             return None
+        if now.id == before.planned(task.step).id:
+            return Back(now.step, task.seat, before.vote_of(task).meant)
     return None
+
+
+def _asks(planned: PlannedStep) -> tuple[list[EmployeeId], Completion, int | None]:
+    return [one.approver_id for one in planned.found], planned.completion, planned.ratio
 
 
 def _request(approval: Approval, now: datetime) -> ApprovalRequested:

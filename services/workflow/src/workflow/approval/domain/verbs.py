@@ -112,7 +112,7 @@ def removed(approval: Approval, task: Task, act: Act, moment: Moment) -> Approva
     said = noted(approval, Verb.REMOVE_SIGN, act, moment, task)
     after = said.closed(over, Closing.REMOVED, moment.now)
     seat = after.seat_of(task)
-    if over[0].part is Part.BEFORE:
+    if any(one.part is Part.BEFORE for one in over):
         is_last = not any(one.part is Part.BEFORE and one.is_pending for one in seat)
         return after.asked_again(task, moment) if is_last else after
     is_settled = voting.vote(seat) is not None
@@ -131,7 +131,7 @@ def returned_to_step(approval: Approval, task: Task, act: Act, moment: Moment) -
         raise StepNotDone(act.to_step, done)
     if not act.text:
         raise OpinionMissing("/text")
-    back = Back(task.step, task.seat, task.assignee_id) if act.is_straight else None
+    back = Back(task.step, task.seat, task.meant) if act.is_straight else None
     said = noted(approval, Verb.RETURN_TO_STEP, act, moment, task)
     return said.returned_to(act.to_step, back, moment)
 

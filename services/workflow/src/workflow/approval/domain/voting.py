@@ -16,9 +16,13 @@ def vote(seat: Iterable[Task]) -> bool | None:
     signed = [task for task in seat if task.part is not Part.OPINION]
     if any(task.decision is Decision.REJECT for task in signed):
         return False
-    is_agreed = any(task.part is Part.OWN and task.decision is Decision.APPROVE for task in signed)
-    is_settled = is_agreed and not any(task.is_pending for task in signed)
+    is_settled = is_agreed(signed) and not any(task.is_pending for task in signed)
     return True if is_settled else None
+
+
+def is_agreed(seat: Iterable[Task]) -> bool:
+    """Whether the one whose vote it is has said yes, whoever may still have to sign."""
+    return any(task.part is Part.OWN and task.decision is Decision.APPROVE for task in seat)
 
 
 def result(planned: PlannedStep, votes: Collection[bool | None]) -> bool | None:

@@ -4,6 +4,7 @@ import structlog
 from chassis import Reject, Tx
 from events.oa import InstanceStatus, OADecisionReceived, OADriftDetected, OAInstanceClosed
 from events.workflow import ApprovalActed, Decision, Mode, Verb
+from msgspec.structs import replace
 from prometheus_client import Counter
 
 from workflow.approval import store
@@ -122,10 +123,14 @@ async def _mirror_closed(tx: Tx, approval: Approval, task: Task, event: OAInstan
     if approval.status is not Status.OPEN:
         await keep(tx, [Change(approval, _revoked(tx, approval, event))])
         return
+    if approval.round_of(task.step)[0].round > task.round:
+        return  # asked anew already
+    if (approval.current_step or task.step) < task.step:
+        # It will be asked anew on the way, unless the route would go straight past it.
+        await keep(tx, [Change(approval, replace(approval, back=None))])
+        return
     found = {one.approver_id for one in approval.planned(task.step).found}
     moment = await moment_for(tx, [approval], found)
-    if any(one.number > task.number for one in approval.tasks if one.step == task.step):
-        return  # asked anew already
     said = approval.saying(
         ApprovalActed(
             document_id=approval.document_id,

@@ -105,12 +105,14 @@ def _find(case: Case, rule: Approver, named: _Named) -> list[Found]:
 
 
 def _instead(case: Case, rule: Approver, named: _Named) -> _Named:
-    """Whom the definition asks where the rule finds the submitter alone."""
+    """The one whom the definition asks where the rule finds the submitter alone."""
     setting = case.definition.submitter_is_approver
     said = f"{named.rule}, {setting}"
     if setting is SubmitterIsApprover.GO_UP and rule.rule is not Rule.DEPARTMENT_HEAD:
         return _line(case, said, 1)
-    return _heads(case, said, rule.levels or 0)
+    heads = _heads(case, said, rule.levels or 0)
+    others = [id_ for id_ in heads.ids if id_ != case.submitter.employee_id]
+    return replace(heads, ids=others[:1])
 
 
 def _named(case: Case, step_id: str, rule: Approver) -> _Named:

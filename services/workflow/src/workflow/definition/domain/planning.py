@@ -1,10 +1,10 @@
 """The route of a document under its definition, with the reason for each step. Pure."""
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cel
-from events import DocumentId
+from events import DocumentId, EmployeeId
 from events.workflow import Completion
 from msgspec import Struct
 from msgspec.structs import replace
@@ -118,38 +118,42 @@ def _turn(case: Case, id_: str, step: Step, shown: cel.Context) -> _Turn:
 
 
 def _asked_once(turns: Sequence[_Turn], setting: SameApprover) -> Sequence[_Turn]:
-    """Skip a step whose only approver must decide a later one too: of several the last asks."""
+    """Leave out of a step whoever must decide a later one too: of several the last asks."""
     if setting is SameApprover.NONE:
         return turns
     kept: list[_Turn] = []
     later: list[_Turn] = []  # those that ask someone, the next of them first
     for turn in reversed(turns):
         near = later if setting is SameApprover.ALL else later[:1]
-        by = next((one for one in near if _covers(one, turn)), None)
-        if by is not None:
-            id_ = turn.found[0].approver_id
-            zh = f"{turn.zh}；{id_} 在步骤 {by.id} 还会审批，跳过"
-            en = f"{turn.en}; {id_} decides step {by.id} as well: skipped"
-            kept.append(replace(turn, found=(), zh=zh, en=en))
-            continue
-        kept.append(turn)
-        if turn.found:
-            later.insert(0, turn)
+        once = _without(turn, {one: by.id for by in near[::-1] for one in _must_decide(by)})
+        kept.append(once)
+        if once.found:
+            later.insert(0, once)
     return kept[::-1]
 
 
-def _covers(later: _Turn, earlier: _Turn) -> bool:
-    """Whether the one approver of the earlier step cannot but decide the later one.
+def _must_decide(turn: _Turn) -> set[EmployeeId]:
+    """Without whose yes this step cannot agree.
 
-    An administrator's turn is never covered: each is another thing to sort out.
+    An administrator's turn is never the same: each is another thing to sort out.
     """
-    if len(earlier.found) != 1 or earlier.found[0].by_administrator:
-        return False
-    asks_all = later.step.completion in {Completion.ALL, Completion.SEQUENCE}
-    return (asks_all or len(later.found) == 1) and any(
-        one.approver_id == earlier.found[0].approver_id and not one.by_administrator
-        for one in later.found
-    )
+    needs_all = turn.step.completion in {Completion.ALL, Completion.SEQUENCE}
+    if not needs_all and len(turn.found) > 1:
+        return set()
+    return {one.approver_id for one in turn.found if not one.by_administrator}
+
+
+def _without(turn: _Turn, others: Mapping[EmployeeId, str]) -> _Turn:
+    """The turn without those who must decide another step, whose id is given, as well."""
+    again = _must_decide(turn) & others.keys()
+    if not again:
+        return turn
+    left = tuple(one for one in turn.found if one.approver_id not in again)
+    zh, en = turn.zh, turn.en
+    for one in [found.approver_id for found in turn.found if found.approver_id in again]:
+        zh += f"；{one} 在步骤 {others[one]} 还会审批，{'此处不问' if left else '跳过'}"
+        en += f"; {one} decides step {others[one]} as well: {'not asked here' if left else 'skipped'}"
+    return replace(turn, found=left, zh=zh, en=en)
 
 
 def _route(case: Case, turns: Sequence[_Turn], reasons: tuple[Reason, ...]) -> Route:
