@@ -14,6 +14,7 @@ from oa_connector.domain import Accounts, Sight, SubmitOutcome, Window
 from oa_connector.vendors import CallbackMalformedError, CallbackRefusedError, OAError
 from oa_connector.vendors.channel import Limits
 from oa_connector.vendors.flowable import Flowable, FlowableAccess, FlowableCallbacks
+from structlog.testing import capture_logs
 
 BASE = "http://oa.test/process-api"
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -211,3 +212,37 @@ def test_a_callback_without_a_delivery_id_is_malformed():
     headers = {**signed(BODY, AT), "x-oa-delivery": ""}
     with pytest.raises(CallbackMalformedError):
         callbacks.open(headers, BODY, NOW)
+
+
+def rotating(**found: str | Exception) -> FlowableCallbacks:
+    """Callbacks whose secrets are these, or cannot be read for these reasons."""
+
+    def secret(name: str) -> str:
+        if isinstance(one := found[name], Exception):
+            raise one
+        return one
+
+    return FlowableCallbacks(secret)
+
+
+UNUSABLE = [KeyError("gone"), ValueError("it is empty"), PermissionError("not ours to read")]
+
+
+@pytest.mark.parametrize("error", UNUSABLE, ids=repr)
+def test_a_previous_secret_that_cannot_be_used_is_passed_over(error):
+    port = rotating(callback=SECRET, callback_previous=error)
+    assert [hint.instance_id for hint in port.open(signed(BODY, AT), BODY, NOW)] == ["p1"]
+    with pytest.raises(CallbackRefusedError):
+        port.open(signed(BODY, AT, "another"), BODY, NOW)
+
+
+@pytest.mark.parametrize("error", UNUSABLE, ids=repr)
+def test_where_the_secret_itself_cannot_be_used_callbacks_are_refused_and_the_log_says_why(error):
+    port = rotating(callback=error, callback_previous=ValueError("it is empty"))
+    for secret in (SECRET, ""):
+        with capture_logs() as logged, pytest.raises(CallbackRefusedError):
+            port.open(signed(BODY, AT, secret), BODY, NOW)
+        assert [(one["event"], one["name"]) for one in logged] == [
+            ("secret unusable", "callback"),
+            ("secret unusable", "callback_previous"),
+        ]

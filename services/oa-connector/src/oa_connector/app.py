@@ -13,7 +13,7 @@ from oa_connector.settings import FlowableTenant, ProfileTenant, Settings
 from oa_connector.vendors import ApprovalPort, InboundPort, http_profile
 from oa_connector.vendors.channel import Limits
 from oa_connector.vendors.flowable import Flowable, FlowableAccess, FlowableCallbacks
-from oa_connector.vendors.profile import Secrets
+from oa_connector.vendors.secrets import Secrets
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 PROFILES = Path(__file__).parent / "profiles"

@@ -18,7 +18,11 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Probe:
-    """The probe of one OA; it also writes down how the OA fares, and forgets old callbacks."""
+    """The probe of one OA; it also writes down how the OA fares, and forgets old callbacks.
+
+    Whatever breaks here is logged and tried again: it ends neither the loops of this OA nor
+    those of the others.
+    """
 
     tenant: TenantId
     oa: ApprovalPort
@@ -26,7 +30,7 @@ class Probe:
     wanted: asyncio.Event = field(default_factory=asyncio.Event)
 
     def soon(self) -> None:
-        """Do not wait for the next round."""
+        """Do not wait for the next round; one strange row after the other asks once a minute."""
         self.wanted.set()
 
     async def run(self, database: Database, draining: asyncio.Event) -> None:
@@ -35,34 +39,46 @@ class Probe:
             watch = group.create_task(self._watch(draining))
             while not draining.is_set():
                 self.wanted.clear()
-                is_done = await self._once(database)
-                wait = self.pace.probe_every if is_done else self.pace.probe_again
-                await pause(self.wanted, wait)
+                is_done = await self.once(database)
+                await pause(draining, self.pace.probe_again)
+                if is_done:
+                    await pause(self.wanted, self.pace.probe_every)
             await watch
 
-    async def _watch(self, draining: asyncio.Event) -> None:
-        await draining.wait()
-        self.wanted.set()
-
-    async def _once(self, database: Database) -> bool:
-        report: ProbeReport | None = None
-        error = ""
-        try:
-            report = await self.pace.within(self.oa.probe())
-        except OAError as silence:
-            error = str(silence)
-        log.info("oa probed", tenant=self.tenant, version=report and report.version, error=error)
+    async def once(self, database: Database) -> bool:
+        """Ask now and keep what it said; False: it did not answer, or nothing could be kept."""
+        asked = await self._ask()
         try:
             async with database.transaction() as tx:
-                if report is None:
-                    await store.save_silence(tx, self.tenant, error)
+                if isinstance(asked, ProbeReport):
+                    await handlers.record_probe(tx, self.tenant, asked, self.oa.capabilities)
                 else:
-                    await handlers.record_probe(tx, self.tenant, report, self.oa.capabilities)
+                    await store.save_silence(tx, self.tenant, asked)
                 await store.forget_callbacks(tx, tx.now - self.pace.keep_callbacks)
         except AWAY as away:
             log.warning("database away", error=type(away).__name__)
             return False
-        return report is not None
+        except Exception:
+            log.exception("probe not kept", tenant=self.tenant)
+            return False
+        return isinstance(asked, ProbeReport)
+
+    async def _ask(self) -> ProbeReport | str:
+        """What the OA reports, or why it does not."""
+        try:
+            report = await self.pace.within(self.oa.probe())
+        except OAError as silence:
+            log.warning("oa silent to a probe", tenant=self.tenant, error=str(silence))
+            return str(silence)
+        except Exception as broken:
+            log.exception("probe failed", tenant=self.tenant)
+            return f"the probe failed: {type(broken).__name__}"
+        log.info("oa probed", tenant=self.tenant, version=report.version)
+        return report
+
+    async def _watch(self, draining: asyncio.Event) -> None:
+        await draining.wait()
+        self.wanted.set()
 
     async def _pulse(self, database: Database, draining: asyncio.Event) -> None:
         """Breaker and clock as they are now, for whoever looks."""
@@ -72,4 +88,6 @@ class Probe:
                     await store.save_pulse(tx, self.tenant, self.oa.breaker, self.oa.clock_offset)
             except AWAY as away:
                 log.warning("database away", error=type(away).__name__)
+            except Exception:
+                log.exception("pulse not kept", tenant=self.tenant)
             await pause(draining, self.pace.poll * 10)

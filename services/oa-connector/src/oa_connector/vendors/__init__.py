@@ -19,6 +19,8 @@ from oa_connector.domain import (
     Window,
 )
 
+LONGEST_VERSION = 64  # characters: a report holds no more of it than events have room for
+
 
 class OAError(Exception):
     """The OA did not answer, or not in a way that can be read. It means nothing but that."""

@@ -1,7 +1,7 @@
 """Flowable 7 as the OA: ApprovalPort over its REST API under `/process-api`."""
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +27,7 @@ from oa_connector.domain import (
     SubmitResult,
     Window,
 )
-from oa_connector.vendors import ContractError, NotSentError, OAError
+from oa_connector.vendors import LONGEST_VERSION, ContractError, NotSentError, OAError
 from oa_connector.vendors.channel import Channel, Limits, words
 from oa_connector.vendors.flowable.replies import (
     Begun,
@@ -40,6 +40,7 @@ from oa_connector.vendors.flowable.replies import (
     Tasks,
     snapshot,
 )
+from oa_connector.vendors.secrets import Secrets, secret
 
 PROCESS = "tonglu-approval"  # what we bring along
 _RESOURCE = Path(__file__).with_name(f"{PROCESS}.bpmn20.xml")
@@ -64,7 +65,7 @@ class FlowableAccess:
 
     base_url: str
     username: str
-    secrets: Callable[[str], str]
+    secrets: Secrets
     processes: Mapping[str, str] = field(default_factory=lambda: {"claim": PROCESS})
     deploy: bool = False
     claim_url: str = ""
@@ -88,9 +89,7 @@ class Flowable:
         self._access = access
         self._accounts = accounts
         base = f"{access.base_url.rstrip('/')}/process-api"
-        self._channel = Channel(
-            base, limits, lambda: httpx.BasicAuth(access.username, access.secrets("password"))
-        )
+        self._channel = Channel(base, limits, self._sign_in)
 
     @property
     def clock_offset(self) -> timedelta:
@@ -101,7 +100,7 @@ class Flowable:
         return self._channel.breaker
 
     async def probe(self) -> ProbeReport:
-        version = (await self._ask(Engine, "/management/engine")).version
+        version = (await self._ask(Engine, "/management/engine")).version[:LONGEST_VERSION]
         major = version.partition(".")[0]
         is_known = major.isdecimal() and int(major) <= _KNOWN_MAJOR
         forms = {name: await self._fingerprint(key) for name, key in self._processes()}
@@ -185,6 +184,9 @@ class Flowable:
 
     async def close(self) -> None:
         await self._channel.close()
+
+    def _sign_in(self) -> httpx.Auth:
+        return httpx.BasicAuth(self._access.username, secret(self._access.secrets, "password"))
 
     def _processes(self) -> list[tuple[str, str]]:
         return sorted(self._access.processes.items())

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,6 +11,7 @@ from events import InstanceId
 from pydantic import BaseModel, Field
 
 from oa_connector.vendors import CallbackMalformedError, CallbackRefusedError, Hint
+from oa_connector.vendors.secrets import Secrets, usable
 
 _WINDOW = timedelta(minutes=5)
 _LONGEST_ID = 200
@@ -18,9 +19,12 @@ _LONGEST_ID = 200
 
 @dataclass(frozen=True, slots=True)
 class FlowableCallbacks:
-    """InboundPort. Besides the secret `callback` the one before it counts, while it is there."""
+    """InboundPort. Besides the secret `callback` the one before it counts, while it is there.
 
-    secrets: Callable[[str], str]
+    One that cannot be used is passed over; where none is left, no callback is taken.
+    """
+
+    secrets: Secrets
 
     def open(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Sequence[Hint]:
         sent_at = headers.get("x-oa-timestamp", "")
@@ -39,11 +43,7 @@ class FlowableCallbacks:
         return [Hint(InstanceId(event.instance_id), delivery_id, signature)]
 
     def _is_signed(self, signed: bytes, signature: bytes) -> bool:
-        keys = [self.secrets("callback")]
-        try:
-            keys.append(self.secrets("callback_previous"))
-        except KeyError:
-            keys.append(keys[0])  # as long either way
+        keys = usable(self.secrets, ("callback", "callback_previous"))
         made = [hmac.new(key.encode(), signed, hashlib.sha256).hexdigest() for key in keys]
         return any([hmac.compare_digest(one.encode(), signature) for one in made])  # noqa: C419 -- all are compared
 

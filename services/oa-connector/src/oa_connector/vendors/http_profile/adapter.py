@@ -16,15 +16,14 @@ from oa_connector.vendors.profile import (
     ProfiledOA,
     Reader,
     Reply,
-    Secrets,
     UnsendableError,
     Values,
     names,
     own_account,
     plain,
     rendered,
-    secret,
 )
+from oa_connector.vendors.secrets import Secrets, secret
 
 
 class HttpProfile(ProfiledOA[HttpCall]):

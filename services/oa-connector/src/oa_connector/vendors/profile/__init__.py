@@ -9,10 +9,8 @@ from oa_connector.vendors.profile.model import (
     Call,
     ProfileBase,
     ProfileError,
-    Secrets,
     load,
     own_account,
-    secret,
 )
 from oa_connector.vendors.profile.port import ProfiledOA
 from oa_connector.vendors.profile.reading import Extractor, Reply, Sign
@@ -27,7 +25,6 @@ __all__ = [
     "ProfiledOA",
     "Reader",
     "Reply",
-    "Secrets",
     "Sign",
     "UnsendableError",
     "Values",
@@ -37,5 +34,4 @@ __all__ = [
     "own_account",
     "plain",
     "rendered",
-    "secret",
 ]

@@ -1,6 +1,5 @@
 """Callbacks of a profiled OA: proven by signature, token or certificate, then read."""
 
-import contextlib
 import hashlib
 import hmac
 import json
@@ -23,10 +22,10 @@ from oa_connector.vendors.profile.model import (
     Mtls,
     ProfileBase,
     ProfileError,
-    Secrets,
     Token,
 )
 from oa_connector.vendors.profile.writing import rendered
+from oa_connector.vendors.secrets import Secrets, usable
 
 _LONGEST_ID = 200
 _DIGITS_OF_A_TIME = 12
@@ -42,8 +41,8 @@ class _Arrived:
 class ProfiledCallbacks:
     """InboundPort by a profile; secrets are asked for at each use.
 
-    One that is not there (KeyError) or is empty (ValueError) is passed over: a previous one exists
-    only while it rotates. Where none is left, no callback is taken.
+    One that cannot be used is passed over: a previous one exists only while it rotates. Where none
+    is left, no callback is taken.
     """
 
     def __init__(self, callback: Callback, secrets: Secrets) -> None:
@@ -73,9 +72,9 @@ class ProfiledCallbacks:
                 self._check_signature(verify, given, arrived)
                 return given
             case Token():
-                _check(given, self._all(verify.secrets), "token")
+                _check(given, usable(self._secrets, verify.secrets), "token")
             case Mtls():
-                pins = [_fingerprint(pin) for pin in self._all(verify.fingerprints)]
+                pins = [_fingerprint(pin) for pin in usable(self._secrets, verify.fingerprints)]
                 _check(_fingerprint(given), pins, "certificate")
         return ""
 
@@ -84,21 +83,13 @@ class ProfiledCallbacks:
         signed = _signed(verify.signed, sent_at, arrived.body)
         expected = [
             verify.prefix + hmac.new(secret.encode(), signed, verify.algorithm).hexdigest()
-            for secret in self._all(verify.secrets)
+            for secret in usable(self._secrets, verify.secrets)
         ]
         _check(given, expected, "signature")
         is_time = sent_at.isascii() and sent_at.isdecimal() and len(sent_at) <= _DIGITS_OF_A_TIME
         age = abs(int(sent_at) - arrived.now.timestamp()) if is_time else None
         if age is None or age > verify.tolerance_seconds:
             raise CallbackRefusedError("timestamp")
-
-    def _all(self, names: Sequence[str]) -> list[str]:
-        """Those that are there; an empty one would let anyone in and does not count."""
-        found = []
-        for name in names:
-            with contextlib.suppress(KeyError, ValueError):
-                found.append(self._secrets(name))
-        return [secret for secret in found if secret]
 
     def _read(self, field: str, document: Any, headers: Mapping[str, str]) -> str:
         found: str | None = getattr(self._callback, field).one(document, headers)

@@ -2,7 +2,6 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -12,7 +11,6 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from oa_connector.domain import Ability, Idempotency, Status
 from oa_connector.vendors import NotSentError
-from oa_connector.vendors.channel import said
 from oa_connector.vendors.profile.reading import (
     Extractor,
     Judged,
@@ -22,8 +20,8 @@ from oa_connector.vendors.profile.reading import (
     checked_path,
 )
 from oa_connector.vendors.profile.writing import names
+from oa_connector.vendors.secrets import Secrets, secret
 
-Secrets = Callable[[str], str]  # a secret by its name, as it is now: they rotate
 JsonPath = Annotated[str, AfterValidator(checked_path)]
 
 _FORM = frozenset(
@@ -355,14 +353,6 @@ def load(path: Path, kind: type[P]) -> P:
             for one in error.errors(include_url=False)
         ]
         raise ProfileError("\n".join(f"{path}: {mistake}" for mistake in mistakes)) from error
-
-
-def secret(secrets: Secrets, name: str) -> str:
-    """Raises: NotSentError, when it is not there; nothing is sent without it."""
-    try:
-        return secrets(name)
-    except (KeyError, ValueError, OSError) as error:
-        raise NotSentError(f"a secret cannot be read: {said(error)}") from error
 
 
 def own_account(profile: ProfileBase[Any], secrets: Secrets) -> str | None:

@@ -20,7 +20,7 @@ from oa_connector.domain import (
     SubmitResult,
     Window,
 )
-from oa_connector.vendors import ContractError, NotSentError, OAError
+from oa_connector.vendors import LONGEST_VERSION, ContractError, NotSentError, OAError
 from oa_connector.vendors.channel import Channel
 from oa_connector.vendors.profile.model import Call, Listing, ProfileBase, Steps
 from oa_connector.vendors.profile.reading import Reply, Verdict, values_at
@@ -81,6 +81,7 @@ class ProfiledOA(Generic[C]):
         probe = self._profile.probe
         reply = await self._ask(probe.call, {})
         version = probe.version.one(reply.body, reply.headers)
+        version = None if version is None else version[:LONGEST_VERSION]
         templates = self._profile.templates.items()
         forms = {kind: await self._form(template) for kind, template in templates}
         try:

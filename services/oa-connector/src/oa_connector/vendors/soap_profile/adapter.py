@@ -20,13 +20,12 @@ from oa_connector.vendors.profile import (
     ProfileError,
     Reader,
     Reply,
-    Secrets,
     UnsendableError,
     Values,
     own_account,
     rendered,
-    secret,
 )
+from oa_connector.vendors.secrets import Secrets, secret
 from oa_connector.vendors.soap_profile.model import Profile, SoapCall
 
 _LISTS = {"approvers", "details"}  # placeholders that stand for several values

@@ -1,0 +1,148 @@
+"""An OA whose secret is empty or whose answers are odd troubles itself and nobody else."""
+
+import asyncio
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import respx
+from events import TenantId
+from events.oa import OAContractChanged, OAInstanceOpened
+from oa_connector import store
+from oa_connector.delivery import Delivery
+from oa_connector.delivery.probing import Probe
+from oa_connector.domain import Accounts, ProbeReport
+from oa_connector.settings import FlowableTenant
+from oa_connector.vendors import ApprovalPort
+from oa_connector.vendors.channel import Limits
+from oa_connector.vendors.flowable import Flowable, FlowableAccess
+from oa_road import PACE, QUICK, TENANT, delivering, eventually, flowable_at
+
+BROKEN = TenantId("broken")
+OFTEN = replace(PACE, probe_again=0.2)
+
+
+@pytest.fixture
+def password(tmp_path: Path) -> Path:
+    return tmp_path / "oa_password"
+
+
+def flowable_with(password: Path, url: str) -> Flowable:
+    tenant = FlowableTenant(
+        kind="flowable",
+        base_url=url,
+        username="oa-admin",
+        secrets={"callback": "hook"},
+        secret_files={"password": password},
+    )
+    return Flowable(FlowableAccess(url, "oa-admin", tenant.secret), Limits(), Accounts())
+
+
+async def error_of(database, tenant: TenantId) -> str | None:
+    async with database.transaction() as tx:
+        return {one.tenant: one.error for one in await store.tenants(tx)}.get(tenant)
+
+
+@pytest.mark.parametrize("content", [None, "", " \n", b"\xff"], ids=repr)
+async def test_an_oa_whose_password_cannot_be_read_delays_no_other(
+    database, people, road, password, content
+):
+    if content is not None:
+        password.write_bytes(content if isinstance(content, bytes) else content.encode())
+    oas = {BROKEN: flowable_with(password, people.url), TENANT: flowable_at(people)}
+    draining = asyncio.Event()
+    loops = asyncio.create_task(Delivery(oas, QUICK, OFTEN).deliver(database, draining))
+    await eventually(lambda: error_of(database, BROKEN))
+    assert "a secret cannot be read" in await error_of(database, BROKEN)
+    await road.request()
+    await eventually(lambda: road.has(OAInstanceOpened))
+    password.write_text(people.admin[1])
+
+    async def is_well() -> bool:
+        return await error_of(database, BROKEN) is None
+
+    await eventually(is_well)
+    draining.set()
+    await loops
+
+
+class Odd:
+    """An OA whose probe is as a test wants it, once for each time that it is asked."""
+
+    capabilities = Flowable.capabilities
+
+    def __init__(self, oa: ApprovalPort, *answers: ProbeReport | Exception) -> None:
+        self._oa = oa
+        self._answers = answers
+        self.asked_at: list[float] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._oa, name)
+
+    async def probe(self) -> ProbeReport:
+        self.asked_at.append(time.monotonic())
+        answer = self._answers[min(len(self.asked_at), len(self._answers)) - 1]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+async def test_a_probe_that_breaks_is_made_again(database, people):
+    oa = Odd(flowable_at(people), RuntimeError("a defect"), ProbeReport("7.2.0", "flowable-7"))
+    async with delivering(database, people, oa=oa, pace=OFTEN):
+        await eventually(lambda: error_of(database, TENANT))
+        assert await error_of(database, TENANT) == "the probe failed: RuntimeError"
+
+        async def is_well() -> bool:
+            return await error_of(database, TENANT) is None
+
+        await eventually(is_well)
+
+
+async def test_a_report_that_cannot_be_kept_ends_nothing(database, people, road):
+    oa = Odd(flowable_at(people), ProbeReport("7\0", "flowable-7"))
+    async with delivering(database, people, oa=oa, pace=OFTEN):
+
+        async def was_asked_again() -> bool:
+            return len(oa.asked_at) > 1
+
+        await eventually(was_asked_again)
+        await road.request()
+        await eventually(lambda: road.has(OAInstanceOpened))
+
+
+@pytest.mark.parametrize("version", ["9." + "1" * 200, "开发版 " * 40])
+@respx.mock
+async def test_a_version_as_long_as_a_page_is_kept_short_and_said(database, version):
+    respx.get("http://oa.test/process-api/management/engine").respond(json={"version": version})
+    respx.route(url__startswith="http://oa.test/process-api/repository").respond(json={"data": []})
+    access = FlowableAccess("http://oa.test", "oa-admin", lambda _: "secret")
+    oa = Flowable(access, Limits(), Accounts())
+    assert await Probe(TENANT, oa, PACE).once(database)
+    await oa.close()
+    async with database.transaction() as tx:
+        said = await tx.fetchval(
+            "SELECT payload FROM outbox WHERE type = $1", OAContractChanged.TYPE
+        )
+    assert OAContractChanged.model_validate_json(said).version == version[:64]
+
+
+async def test_what_can_never_be_read_has_the_oa_probed_again_but_not_without_a_pause(
+    database, people
+):
+    oa = Odd(flowable_at(people), ProbeReport("7.2.0", "flowable-7"))
+    probe = Probe(TENANT, oa, OFTEN)
+    draining = asyncio.Event()
+    running = asyncio.create_task(probe.run(database, draining))
+
+    async def was_asked_often() -> bool:
+        probe.soon()
+        return len(oa.asked_at) > 3
+
+    await eventually(was_asked_often)
+    draining.set()
+    await running
+    await oa.close()
+    pauses = [then - now for now, then in zip(oa.asked_at, oa.asked_at[1:], strict=False)]
+    assert min(pauses) >= OFTEN.probe_again
