@@ -200,6 +200,25 @@ async def test_retry_holds_the_partition_in_order_until_its_cause_has_passed(bus
     assert await bus.count("inbox_parked") == 0
 
 
+async def test_retry_with_an_end_parks_its_key_then_and_the_others_flow(bus: Bus) -> None:
+    tries = 0
+
+    async def never_for_one(tx: Tx, event: Any) -> None:
+        nonlocal tries
+        if event.key == "bad":
+            tries += 1
+            soon, end = timedelta(milliseconds=20), timedelta(milliseconds=200)
+            raise Retry("nobody knows them", after=soon, at_most=end)
+        await record_effect(tx, event)
+
+    await bus.emit(("bad", 1), ("good", 1), ("bad", 2))
+    async with bus.relaying(), bus.consuming(on(bus.event, never_for_one)):
+        await eventually(lambda: bus.count("inbox_parked"), equals=2)
+        await eventually(lambda: bus.count("effect"), equals=1)
+    assert await bus.effects() == [("good", 1)]
+    assert tries > 1
+
+
 def keys_on_two_partitions(bus: Bus) -> tuple[str, str]:
     first, *others = (f"k{n}" for n in range(99))
     place = partition_of(first, bus.topic.partitions)

@@ -1,11 +1,13 @@
 """The edge on its own: who may ask, what is refused, and in which words."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
+from bus import eventually
 from chassis.auth import Me, needs
 from chassis.db import Database
 from chassis.http import Edge, Health
@@ -184,3 +186,36 @@ async def test_saturated_pool_is_answered_503_within_the_deadline(database, issu
     await verifier.close()
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
+
+
+async def test_request_that_gave_way_to_another_transaction_is_answered_503_not_500(
+    database, issuer
+) -> None:
+    await database.pool.execute("CREATE TABLE place (n int); INSERT INTO place VALUES (1), (2)")
+    lock = "SELECT n FROM place WHERE n = $1 FOR UPDATE"
+    router = APIRouter()
+
+    @router.get("/api/rows")
+    async def rows(me: Me) -> dict[str, int]:
+        async with database.transaction() as tx:
+            await tx.execute(lock, 2)
+            return {"one": await tx.fetchval(lock, 1)}
+
+    async def waits() -> bool:
+        found = await database.pool.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            " AND datname = current_database()"
+        )
+        return bool(found)
+
+    verifier = issuer.verifier()
+    async with api_client(Edge("test", database, verifier, [router])) as client:
+        async with database.pool.acquire() as other, other.transaction():
+            await other.execute("SET LOCAL deadlock_timeout = '1min'")  # the request gives way
+            await other.execute(lock, 1)
+            asked = asyncio.create_task(client.get("/api/rows", headers=issuer.bearer("E1001")))
+            await eventually(waits, equals=True)
+            await other.execute(lock, 2)
+        answer = await asked
+    await verifier.close()
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")

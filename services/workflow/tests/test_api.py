@@ -208,6 +208,21 @@ async def test_road_of_a_document_is_shown_to_who_takes_part_in_it(submitted, ac
     assert (road["status"], road["total"]["amount"]) == ("open", "120.50")
 
 
+async def test_approver_reads_who_sent_an_earlier_revision_back_and_why(
+    submitted, hand_in, claim, act, read
+) -> None:
+    await submitted()
+    await act("wang", decision="return", opinion="缺附件")
+    await hand_in(claim(revision=2))
+    before = (await read("wang", "/api/approvals/c-1?revision=1")).json()
+    assert (before["revision"], before["status"]) == (1, "returned")
+    assert before["tasks"][0]["decided_by"] == "wang"
+    assert (await read("wang", "/api/approvals/c-1")).json()["revision"] == 2
+    assert (await read("wang", "/api/approvals/c-1?revision=3")).status_code == 404
+    assert (await read("wei", "/api/approvals/c-1?revision=1")).status_code == 404
+    assert (await read("wang", "/api/approvals/c-1?revision=0")).status_code == 422
+
+
 async def test_road_of_a_document_is_not_found_by_others(submitted, hand_in, claim, read) -> None:
     await submitted()
     assert (await read("wei", "/api/approvals/c-1")).status_code == 404

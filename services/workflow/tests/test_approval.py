@@ -542,6 +542,52 @@ def test_deadlines_count_from_when_the_step_was_asked_whoever_has_it_now() -> No
     ]
 
 
+def after_all_is_due(approval: Approval, *targets: str) -> Approval:
+    """Every deadline of the step has passed; each of what is then due is done, in its order."""
+    world = replace(WORLD, now=NOW + timedelta(days=30))
+    done: set[tuple[str, OverdueAction]] = set()
+    while due := next(
+        (one for one in approval.dues if (one.task_id, one.action) not in done), None
+    ):
+        done.add((due.task_id, due.action))
+        approval = acted_on(approval, due, world)
+    return approval
+
+
+def test_what_was_due_while_nobody_looked_is_done_by_who_has_the_task_then() -> None:
+    approval = after_all_is_due(begun(step(1, "wang", deadline=LATE)))
+    assert closings(approval) == {"wang": Closing.ESCALATED}
+    assert approval.status is Status.RETURNED
+    assert approval.tasks[-1].decided_by == "chen"
+
+
+def test_task_that_is_escalated_once_is_not_escalated_again_when_it_is_handed_on() -> None:
+    late = replace(WORLD, now=NOW + timedelta(days=2))
+    approval = begun(step(1, "wang", deadline=LATE))
+    escalated = overdue(approval, OverdueAction.ESCALATE, world=late)
+    act = Act(EmployeeId("chen"), (EmployeeId("a"),))
+    handed = transferred(escalated, task_of(escalated, "chen"), act, late)
+    mine = [due.action for due in handed.dues if due.task_id == task_of(handed, "a").task_id]
+    assert mine == [OverdueAction.DECIDE]
+
+
+@pytest.mark.parametrize(
+    ("verb", "decision", "end"),
+    [
+        (delegated, BACK, Status.RETURNED),
+        (delegated, YES, Status.APPROVED),
+        (added_before, YES, Status.APPROVED),
+        (added_before, NO, Status.REJECTED),
+    ],
+)
+def test_step_that_decides_itself_in_time_does_so_though_a_helper_was_asked(
+    verb, decision, end
+) -> None:
+    deadline = Deadline(Decimal(8), decide=(Decimal(20), decision))
+    approval = do(begun(step(1, "wang", deadline=deadline)), verb, "wang", "a")
+    assert after_all_is_due(approval).status is end
+
+
 def overdue(approval: Approval, action: OverdueAction, decision=None, world=WORLD) -> Approval:
     task = approval.open_tasks[0]
     return acted_on(approval, Due(task.task_id, NOW, action, decision), world)
@@ -564,12 +610,57 @@ def test_late_task_is_reminded_of_escalated_or_decided_by_rule() -> None:
     assert overdue(approval, OverdueAction.DECIDE, NO).status is Status.REJECTED
 
 
-def test_escalation_skips_the_submitter_and_stops_where_no_one_is_above() -> None:
-    approval = begun(step(1, "wang"), submitter_id=EmployeeId("chen"))
-    assert asked(overdue(approval, OverdueAction.ESCALATE)) == ["ada"]
-    top = begun(step(1, "ada"), submitter_id=EmployeeId("chen"))
-    after = overdue(top, OverdueAction.ESCALATE)
-    assert (asked(after), after.facts[-1].action) == (["ada"], OverdueAction.REMIND)
+@pytest.mark.parametrize(
+    ("submitter", "asks"), [("lin", ["chen"]), ("chen", ["wang"]), ("zhao", ["wang", "chen"])]
+)
+def test_escalation_goes_up_the_line_to_neither_the_submitter_nor_who_is_asked_nor_an_administrator(
+    submitter, asks
+) -> None:
+    step_of_them = step(1, *asks, completion=Completion.ALL)
+    approval = begun(step(1, "wang") if len(asks) == 1 else step_of_them, submitter_id=submitter)
+    after = overdue(approval, OverdueAction.ESCALATE)
+    assert asked(after) == asks
+    if asks != ["chen"]:
+        assert after.facts[-1].action is OverdueAction.REMIND
+
+
+def test_leavers_seat_goes_to_who_is_not_asked_in_the_step_where_someone_else_is_above() -> None:
+    people = {**COMPANY.people, EmployeeId("chen"): person("chen", "boss")}
+    people[EmployeeId("boss")] = person("boss", None)
+    world = replace(WORLD, directory=Directory(people, {}), gone={"wang"})
+    both = begun(step(1, "wang", "chen", completion=Completion.ALL))
+    assert asked(rerouted(both, task_of(both, "wang"), world)) == ["chen", "boss"]
+    last = replace(WORLD, gone={"wang"})
+    assert asked(rerouted(both, task_of(both, "wang"), last)) == ["chen", "chen"]
+
+
+def test_task_of_a_stand_in_who_leaves_goes_back_to_who_was_meant() -> None:
+    away = replace(WORLD, stand_ins={"wang": "zhao"})
+    approval = begun(world=away)
+    back = rerouted(approval, task_of(approval, "zhao"), replace(WORLD, gone={"zhao"}))
+    (task,) = back.open_tasks
+    assert (task.assignee_id, task.rule, task.verb) == ("wang", "person(wang)", None)
+    both = rerouted(approval, task_of(approval, "zhao"), replace(WORLD, gone={"zhao", "wang"}))
+    assert asked(both) == ["chen"]
+
+
+def test_who_handed_a_task_on_can_have_it_back() -> None:
+    moved = do(begun(), transferred, "wang", "zhao")
+    assert asked(do(moved, transferred, "zhao", "wang")) == ["wang"]
+    stand_in = begun(world=replace(WORLD, stand_ins={"wang": "zhao"}))
+    assert asked(do(stand_in, transferred, "zhao", "wang")) == ["wang"]
+    again = say(do(begun(), delegated, "wang", "a"), "a")
+    assert asked(do(again, delegated, "wang", "a")) == ["a"]
+    removed_once = do(begun(), added_after, "wang", "a")
+    removed_once = do(removed_once, removed, "wang", "a")
+    added = do(removed_once, added_after, "wang", "a")
+    assert [one.assignee_id for one in added.pending()] == ["wang", "a"]
+
+
+def test_whose_vote_it_is_gives_no_opinion_on_it_besides() -> None:
+    approval = do(begun(), delegated, "wang", "a")
+    with pytest.raises(TargetAsked):
+        do(approval, transferred, "a", "wang")
 
 
 def test_late_task_of_the_oa_is_only_reminded_of_and_an_ended_one_of_nothing() -> None:
@@ -611,9 +702,7 @@ def test_resubmission_goes_straight_to_who_sent_it_back_by_setting_and_says_so()
 def test_resubmission_goes_to_whose_vote_it_is_when_an_added_signer_sent_it_back(part) -> None:
     before = do(say(begun(), "wang"), part, "zhao", "a")
     before = say(before, "zhao") if part is added_after else before
-    again = started(
-        an_approval(revision=2), Resubmit.TO_REJECTOR, say(before, "a", BACK), WORLD
-    )
+    again = started(an_approval(revision=2), Resubmit.TO_REJECTOR, say(before, "a", BACK), WORLD)
     assert asked(again) == ["zhao"]
     assert say(again, "zhao").status is Status.APPROVED
 

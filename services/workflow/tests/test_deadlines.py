@@ -285,6 +285,13 @@ async def test_clock_of_the_process_does_not_matter(road) -> None:
     assert await road.assignees() == {"c-1": "zhao", "c-2": "zhao"}
 
 
+async def test_deadlines_begin_by_the_clock_by_which_they_are_acted_on(road) -> None:
+    now = await road.now()
+    fast = replace(road, database=replace(road.database, clock=lambda: now + timedelta(days=365)))
+    await fast.hand_in("c-1")
+    assert await road.database.pool.fetchval("SELECT max(at) FROM deadline") < now + timedelta(90)
+
+
 async def test_deadline_that_fails_lets_the_others_go_on(road) -> None:
     await road.hand_in("c-1", "c-2")
     await road.come("remind")

@@ -44,7 +44,7 @@ def by(who: str, decision: Decision = Decision.APPROVE) -> Verdict:
 
 async def latest(database: Database, id_: str = "c-1") -> Approval:
     async with database.transaction() as tx:
-        found = await store.latest(tx, DocumentId(id_), None)
+        found = await store.of_document(tx, DocumentId(id_), None)
     assert found is not None
     return found
 

@@ -75,7 +75,7 @@ def here(who: str, decision: Decision = Decision.APPROVE) -> Verdict:
 
 async def latest(database: Database, id_: str = "c-1") -> Approval:
     async with database.transaction() as tx:
-        found = await store.latest(tx, DocumentId(id_), None)
+        found = await store.of_document(tx, DocumentId(id_), None)
     assert found is not None
     return found
 
@@ -255,10 +255,9 @@ async def test_step_whose_yes_was_taken_back_is_asked_anew_while_the_road_is_ope
 
 @pytest.mark.parametrize("completion", ["all", "sequence"])
 async def test_step_of_several_is_asked_anew_when_the_yes_of_one_was_taken_back(
-    database, do, hire, mirrored, employee, completion
+    database, do, mirrored, completion
 ) -> None:
-    await hire(employee("bo", "chen", "finance"))
-    several = {"approvers": [FINANCE], "completion": completion}
+    several = {"approvers": [FINANCE, CHEN], "completion": completion}
     (_, first, *_) = await mirrored(several)
     await do(handlers.on_oa_decision, in_oa(first.task_id, first.assignee_id))
     facts = await do(handlers.on_oa_closed, closed(InstanceStatus.REVOKED, first.task_id))

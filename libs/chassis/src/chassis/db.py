@@ -39,7 +39,8 @@ WINDOW same_key AS (PARTITION BY f.topic, f.key)
 """
 
 
-# What a database that is down, stopping or saturated looks like from here.
+# What a database that is down, stopping or saturated looks like from here, and one that let another
+# transaction go first (a deadlock): the same again, a little later, may succeed.
 AWAY: tuple[type[Exception], ...] = (
     TimeoutError,
     OSError,
@@ -47,6 +48,7 @@ AWAY: tuple[type[Exception], ...] = (
     asyncpg.OperatorInterventionError,
     asyncpg.CannotConnectNowError,
     asyncpg.InterfaceError,
+    asyncpg.TransactionRollbackError,
 )
 
 

@@ -32,7 +32,6 @@ _PASSING: tuple[type[Exception], ...] = (
     Retry,
     *AWAY,
     asyncpg.InsufficientResourcesError,
-    asyncpg.TransactionRollbackError,
     asyncpg.InvalidCachedStatementError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.LockNotAvailableError,
@@ -56,11 +55,18 @@ class Trouble:
 
     @property
     def is_passing(self) -> bool:
-        return _is_passing(self.error)
+        return _is_passing(self.error) and not self.is_over
 
     @property
     def is_poison(self) -> bool:
-        return isinstance(self.error, (Reject, Malformed)) or self.attempts >= _TRIES
+        is_so = isinstance(self.error, (Reject, Malformed))
+        return is_so or self.is_over or self.attempts >= _TRIES
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the others have waited for it as long as it asked."""
+        at_most = self.error.at_most if isinstance(self.error, Retry) else None
+        return at_most is not None and monotonic() - self.since >= at_most.total_seconds()
 
     def pause(self) -> float:
         """Seconds until the next try: doubling, with jitter, never below what Retry asks for."""

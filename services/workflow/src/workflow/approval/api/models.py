@@ -257,7 +257,7 @@ class Standing(BaseModel):
 
 
 class ApprovalView(BaseModel):
-    """The whole approval of the last revision."""
+    """The whole approval of one revision."""
 
     model_config = ConfigDict(from_attributes=True)
 

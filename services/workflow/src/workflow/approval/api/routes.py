@@ -45,6 +45,7 @@ from workflow.approval.domain import TONGLU, Act, Task, Verdict, Waiting, done_s
 _SEE_ALL = ("finance", "auditor", "admin")
 After = Annotated[str | None, Query(pattern=ID)]
 Limit = Annotated[int, Query(ge=1, le=200)]
+Revision = Annotated[int | None, Query(ge=1, le=1_000_000)]
 router = APIRouter()
 
 
@@ -202,11 +203,19 @@ async def urge(task_id: TaskIdInPath, asked: UrgeRequest, me: Me, once: OncePerK
 
 
 @router.get("/api/approvals/{document_id}")
-async def approval(document_id: DocumentIdInPath, me: Me, database: Db) -> ApprovalView:
-    """Who was asked, who decided what, when, where, on which content; and what else was done."""
+async def approval(
+    document_id: DocumentIdInPath,
+    me: Me,
+    database: Db,
+    revision: Revision = None,
+) -> ApprovalView:
+    """Who was asked, who decided what, when, where, on which content; and what else was done.
+
+    Of the last revision, or of the one that is asked for.
+    """
     reader = None if me.has(*_SEE_ALL) else EmployeeId(me.subject)
     async with database.transaction() as tx:
-        found = await store.latest(tx, document_id, reader)
+        found = await store.of_document(tx, document_id, reader, revision)
         if found is None:
             raise Problem(NOT_FOUND)
         acts = await store.acts(tx, (found.document_id, found.revision))

@@ -109,6 +109,18 @@ class Approval(Struct, frozen=True):
         """The task of the seat's own vote, the last time it was asked."""
         return [one for one in self.seat_of(task) if one.part is Part.OWN][-1]
 
+    def others_of(self, seat: Task | Question) -> set[EmployeeId]:
+        """Who is asked in the other seats of this round of the step, or will be."""
+        planned = self.planned(seat.step).found
+        others = {one.approver_id for n, one in enumerate(planned, start=1) if n != seat.seat}
+        return others | {
+            task.assignee_id
+            for task in self.tasks
+            if (task.step, task.round) == (seat.step, seat.round)
+            and task.seat != seat.seat
+            and task.status is not TaskStatus.CANCELLED
+        }
+
     def pending(self) -> list[Task]:
         return [task for task in self.tasks if task.is_pending]
 
@@ -166,8 +178,16 @@ class Approval(Struct, frozen=True):
         return self.closed([task], closing, moment.now).asking(question, moment)
 
     def passed_on(self, task: Task, closing: Closing, moment: Moment) -> "Approval":
-        """Its person has left or is away: it is asked of whom it falls to now."""
-        return self.closed([task], closing, moment.now).asking(_question(task), moment)
+        """Its person has left or is away: it is asked of whom it falls to now.
+
+        What a stand-in was asked is asked anew of whoever was meant.
+        """
+        question = _question(task)
+        if task.verb is Verb.STAND_IN:
+            found = self.planned(task.step).found
+            rule = next((one.rule for one in found if one.approver_id == task.meant), task.rule)
+            question = replace(question, person=task.meant, rule=rule, verb=None, acting_for=None)
+        return self.closed([task], closing, moment.now).asking(question, moment)
 
     def closed(self, over: Collection[Task], closing: Closing, now: datetime) -> "Approval":
         """These need no decision any more; those who were asked are told."""
@@ -277,7 +297,9 @@ class Approval(Struct, frozen=True):
             asked_at = self._asked_at(question, moment)
             due_at = moment.calendar.after(asked_at, planned.deadline.hours)
         # Whom the OA asks, the OA knows: its own people stand in there.
-        whose = turn(question, self.submitter_id, moment) if native else as_asked(question)
+        whose = as_asked(question)
+        if native:
+            whose = turn(question, self.submitter_id, self.others_of(question), moment)
         return Task(
             task_id=id_,
             step=question.step,
@@ -298,15 +320,13 @@ class Approval(Struct, frozen=True):
 
     def _asked_at(self, question: Question, moment: Moment) -> datetime:
         """When this seat was first asked in this round, be it now."""
-        return next(
-            (
-                task.assigned_at
-                for task in self.tasks
-                if (task.step, task.round, task.seat)
-                == (question.step, question.round, question.seat)
-            ),
-            moment.now,
-        )
+        before = self._seat_before(question)
+        return before[0].assigned_at if before else moment.now
+
+    def _seat_before(self, question: Question) -> list[Task]:
+        """Who was asked in this seat in this round before, in their order."""
+        place = question.step, question.round, question.seat
+        return [task for task in self.tasks if (task.step, task.round, task.seat) == place]
 
     def _announced(self, tasks: tuple[Task, ...], task: Task, moment: Moment) -> "Approval":
         fact = ApprovalTaskAssigned(
@@ -324,8 +344,10 @@ class Approval(Struct, frozen=True):
         deadline = self.planned(task.step).deadline
         dues: list[Due] = []
         if deadline is not None:
+            seat = self._seat_before(_question(task))
+            is_escalated = any(one.closing is Closing.ESCALATED for one in seat)
             asked_at = self._asked_at(_question(task), moment)
-            dues = deadlines(deadline, task.task_id, asked_at, moment)
+            dues = deadlines(deadline, task.task_id, asked_at, moment, is_escalated=is_escalated)
         return replace(self, tasks=tasks, facts=(*self.facts, fact), dues=(*self.dues, *dues))
 
     def _closed_fact(self, task: Task, closing: Closing, now: datetime) -> Event:

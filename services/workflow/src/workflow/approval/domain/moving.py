@@ -10,7 +10,8 @@ from workflow.approval.domain.turns import Moment, above
 
 def rerouted(approval: Approval, task: Task, moment: Moment) -> Approval:
     """A leaver's task goes up the line; where no one is there to take it, it waits, marked."""
-    if above(task.assignee_id, approval.submitter_id, moment.directory) is not None:
+    others = approval.others_of(task)
+    if above(task.assignee_id, approval.submitter_id, others, moment.directory) is not None:
         return approval.passed_on(task, Closing.REROUTED, moment)
     if task.is_stranded:
         return approval

@@ -17,8 +17,10 @@ def acted_on(approval: Approval, due: Due, moment: Moment) -> Approval:
     if task is None or task.status is not TaskStatus.OPEN:
         return approval
     if task.native and due.action is OverdueAction.ESCALATE:
-        found = above(task.meant, approval.submitter_id, moment.directory)
-        if found is not None and found.approver_id != task.assignee_id:
+        others = approval.others_of(task)
+        found = above(task.meant, approval.submitter_id, others, moment.directory)
+        asked = {task.assignee_id, *others}
+        if found is not None and not found.by_administrator and found.approver_id not in asked:
             said = _overdue(approval, task, due, OverdueAction.ESCALATE, moment)
             return said.moved(task, found, Verb.ESCALATE, Closing.ESCALATED, moment)
     if task.native and due.decision is not None and due.action is OverdueAction.DECIDE:

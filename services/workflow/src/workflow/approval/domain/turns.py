@@ -45,11 +45,16 @@ class Turn(Struct, frozen=True):
     is_stranded: bool = False
 
 
-def turn(question: Question, submitter: EmployeeId, moment: Moment) -> Turn:
-    """Never the submitter; never someone who has left, unless there is no one else at all."""
+def turn(
+    question: Question, submitter: EmployeeId, others: Collection[EmployeeId], moment: Moment
+) -> Turn:
+    """Never the submitter; never someone who has left, unless there is no one else at all.
+
+    `others`: who is asked in the step besides.
+    """
     asked = as_asked(question)
     if question.person in moment.gone:
-        found = above(question.person, submitter, moment.directory)
+        found = above(question.person, submitter, others, moment.directory)
         if found is None:
             return replace(asked, is_stranded=True)
         asked = Turn(found.approver_id, found.rule, Verb.REROUTE, question.acting_for)
@@ -64,26 +69,37 @@ def as_asked(question: Question) -> Turn:
     return Turn(question.person, question.rule, question.verb, question.acting_for)
 
 
-def above(person: EmployeeId, submitter: EmployeeId, directory: Directory) -> Found | None:
-    """Up the line from this person, or an administrator; None where there is none either."""
+def above(
+    person: EmployeeId,
+    submitter: EmployeeId,
+    others: Collection[EmployeeId],
+    directory: Directory,
+) -> Found | None:
+    """Up the line from this person, or an administrator; None where there is none either.
+
+    `others`, who is asked in the step besides, only where no one else is above.
+    """
     try:
         known = directory.people.get(person)
         if known is None:
             return administrator(submitter, directory, why=f"{person} is unknown")
-        return find_successor(known, submitter, directory)
+        return find_successor(known, submitter, directory, others)
     except NoAdministrator:
         return None
 
 
-def deadlines(deadline: Deadline, id_: TaskId, asked_at: datetime, moment: Moment) -> list[Due]:
+def deadlines(
+    deadline: Deadline, id_: TaskId, asked_at: datetime, moment: Moment, *, is_escalated: bool
+) -> list[Due]:
     """What is still to be done about a task whose step was asked then.
 
-    The clock is the step's: handing a task on neither stops nor restarts it.
+    The clock is the step's: handing a task on neither stops nor restarts it. What has passed
+    meanwhile is done at once, but for a reminder, and for what has been escalated already.
     """
     planned: list[tuple[Decimal, OverdueAction, Decision | None]] = [
         (hours, OverdueAction.REMIND, None) for hours in deadline.remind
     ]
-    if deadline.escalate is not None:
+    if deadline.escalate is not None and not is_escalated:
         planned.append((deadline.escalate, OverdueAction.ESCALATE, None))
     if deadline.decide is not None:
         hours, decision = deadline.decide
@@ -92,4 +108,4 @@ def deadlines(deadline: Deadline, id_: TaskId, asked_at: datetime, moment: Momen
         Due(id_, moment.calendar.after(asked_at, hours), action, decision)
         for hours, action, decision in planned
     )
-    return [due for due in dues if due.at > moment.now]
+    return [due for due in dues if due.at > moment.now or due.action is not OverdueAction.REMIND]

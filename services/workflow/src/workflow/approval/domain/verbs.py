@@ -191,7 +191,7 @@ def moves(approval: Approval, task: Task, me: EmployeeId) -> tuple[str, ...]:
         if task.part is Part.OWN:
             allowed += [Verb.DELEGATE, Verb.ADD_SIGN_BEFORE, Verb.ADD_SIGN_AFTER]
             allowed += [Verb.RETURN_TO_STEP] if done_steps(approval, task) else []
-    if removable(approval, task, me):
+    if task.assignee_id == me and removable(approval, task, me):
         allowed.append(Verb.REMOVE_SIGN)
     if task in approval.open_tasks and may_urge(approval, me):
         allowed.append(Verb.URGE)
@@ -199,8 +199,8 @@ def moves(approval: Approval, task: Task, me: EmployeeId) -> tuple[str, ...]:
 
 
 def done_steps(approval: Approval, task: Task) -> tuple[int, ...]:
-    """The steps before this task's that have been asked, to which it can go back."""
-    return tuple(sorted({one.step for one in approval.tasks if one.step < task.step}))
+    """The steps before this task's, to which it can go back: done now, or in the last revision."""
+    return tuple(one.step for one in approval.route if one.step < task.step)
 
 
 def removable(approval: Approval, task: Task, by: EmployeeId) -> list[Task]:
@@ -233,10 +233,16 @@ def _require_vote(approval: Approval, task: Task) -> None:
 def _welcome(
     approval: Approval, task: Task, targets: Iterable[EmployeeId], moment: Moment
 ) -> tuple[EmployeeId, ...]:
-    """Those targets, if each is here, is not the submitter, and is not asked in the step yet."""
-    round_ = approval.round_of(task.step)
-    asked = {one.assignee_id for one in round_} | {one.meant for one in round_}
-    asked |= {found.approver_id for found in approval.planned(task.step).found}
+    """Those targets, if each is here, is not the submitter, and neither is asked nor has signed.
+
+    Whoever had the task before, and handed it on, can have it back.
+    """
+    asked = approval.others_of(task) | {task.assignee_id}
+    for one in approval.seat_of(task):
+        has_signed = one.decision is not None and one.part is not Part.OPINION
+        has_vote = one.part is Part.OWN and task.part is not Part.OWN
+        if (one.is_pending or has_signed or has_vote) and one is not task:
+            asked |= {one.assignee_id, one.meant}
     for target in targets:
         if target in moment.gone:
             raise PersonNotHere(target)

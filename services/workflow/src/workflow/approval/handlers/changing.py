@@ -4,6 +4,7 @@ Approvals are locked in one order, by document and revision, before anything is 
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 
 from chassis import Origin, Retry, Tx
 from events import EmployeeId
@@ -34,30 +35,45 @@ async def moment_for(
     tx: Tx, approvals: Collection[Approval], people: Collection[EmployeeId]
 ) -> Moment:
     """The world around these people, for approvals of one kind: who is gone, who stands in."""
+    now, calendar_ = await _time_of(tx, approvals)
     if not people:
-        return Moment(tx.now, await _calendar_of(tx, approvals))
+        return Moment(now, calendar_)
     directory = await directory_around(tx, people)
     gone = frozenset(person for person in people if not directory.is_here(person))
     # Whoever takes over may be away too.
     asked = {*people, *directory.people} if gone else people
     kind = next((one.kind for one in approvals), DocumentKind.UNKNOWN)
-    away = await stand_ins(tx, asked, kind, tx.now)
-    return Moment(tx.now, await _calendar_of(tx, approvals), away, gone, directory)
+    away = await stand_ins(tx, asked, kind, now)
+    return Moment(now, calendar_, away, gone, directory)
 
 
-async def moment_of_plan(tx: Tx, approvals: Collection[Approval]) -> Moment:
-    """The same for routes that have just been planned: whom they name is here."""
+async def moment_of_plan(
+    tx: Tx, approvals: Collection[Approval], before: Collection[Approval]
+) -> Moment:
+    """The same for routes that have just been planned: whom they name is here.
+
+    Who sent one back `before` may be asked first, and may have left since.
+    """
+    if before:
+        planned = {
+            found.approver_id for one in approvals for step in one.route for found in step.found
+        }
+        asked = {task.meant for one in before for task in one.tasks}
+        return await moment_for(tx, approvals, planned | asked)
+    now, calendar_ = await _time_of(tx, approvals)
     people = {
         found.approver_id for one in approvals for step in one.route[:1] for found in step.found
     }
     kind = next((one.kind for one in approvals), DocumentKind.UNKNOWN)
-    away = await stand_ins(tx, people, kind, tx.now) if people else {}
-    return Moment(tx.now, await _calendar_of(tx, approvals), away)
+    away = await stand_ins(tx, people, kind, now) if people else {}
+    return Moment(now, calendar_, away)
 
 
-async def _calendar_of(tx: Tx, approvals: Iterable[Approval]) -> WorkCalendar:
-    is_timed = any(step.deadline is not None for one in approvals for step in one.route)
-    return await calendar(tx) if is_timed else _NEVER_ASKED
+async def _time_of(tx: Tx, approvals: Iterable[Approval]) -> tuple[datetime, WorkCalendar]:
+    """Deadlines begin by the clock by which they are acted on: the database's."""
+    if any(step.deadline is not None for one in approvals for step in one.route):
+        return await store.now(tx), await calendar(tx)
+    return tx.now, _NEVER_ASKED
 
 
 async def keep(tx: Tx, changes: Sequence[Change]) -> None:

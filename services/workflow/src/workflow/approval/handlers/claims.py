@@ -15,6 +15,7 @@ from workflow.definition.domain import Document, NoAdministrator
 from workflow.definition.handlers import NoDefinition, Plan, SubmitterUnknown, plan_routes
 
 _LATER = timedelta(seconds=2)
+_NEWS_TAKES = timedelta(minutes=5)  # of a person, at the most; the claims of others do not wait on
 
 
 async def on_claims(tx: Tx, batch: Sequence[Received[Any]]) -> None:
@@ -69,7 +70,7 @@ async def _opened(
         requested(plan.definition, plan.route, document)
         for plan, document in zip(plans, documents, strict=True)
     ]
-    moment = await moment_of_plan(tx, new)
+    moment = await moment_of_plan(tx, new, before.values())
     return [
         started(approval, plan.definition.resubmit, before.get(approval.document_id), moment)
         for plan, approval in zip(plans, new, strict=True)
@@ -79,7 +80,10 @@ async def _opened(
 async def _plans(tx: Tx, documents: Sequence[Document]) -> list[Plan]:
     try:
         return await plan_routes(tx, documents)
-    except (NoDefinition, SubmitterUnknown) as error:
+    except NoDefinition as error:
         raise Retry(str(error), after=_LATER) from error
+    except SubmitterUnknown as error:
+        raise Retry(str(error), after=_LATER, at_most=_NEWS_TAKES) from error
     except NoAdministrator as error:
-        raise Retry("a step has no approver, and no one holds the role admin") from error
+        reason = "a step has no approver, and no one but the submitter holds the role admin"
+        raise Retry(reason, after=_LATER, at_most=_NEWS_TAKES) from error

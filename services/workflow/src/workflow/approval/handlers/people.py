@@ -139,9 +139,10 @@ async def look_at_task(
     task = approval.task(id_) if approval is not None else None
     if approval is None or task is None:
         return None
-    if not sees_all and not await _has_part(tx, approval, me):
+    has_part = await _has_part(tx, approval, me)
+    if not sees_all and not has_part:
         return None
-    return Look(approval, task, moves(approval, task, me))
+    return Look(approval, task, moves(approval, task, me) if has_part else ())
 
 
 async def _may_act(tx: Tx, approval: Approval, task: Task, verb: Verb, me: EmployeeId) -> bool:

@@ -39,7 +39,13 @@ async def reassign_for_window(tx: Tx, window: Window) -> None:
     found = await store.approvals_asking(tx, [window.person_id])
     for kind in {one.kind for one in found.values()}:
         approvals = [one for one in found.values() if one.kind is kind]
-        moment = await moment_for(tx, approvals, {window.person_id})
+        meant = {
+            task.meant
+            for one in approvals
+            for task in one.open_tasks
+            if task.assignee_id == window.person_id
+        }
+        moment = await moment_for(tx, approvals, {window.person_id, *meant})
         changes = [
             Change(one, _each(one, stood_in, {window.person_id}, moment)) for one in approvals
         ]
@@ -70,12 +76,16 @@ async def _reroute(
     tx: Tx, left: Collection[EmployeeId], causes: Mapping[EmployeeId, Origin], last: Origin
 ) -> None:
     found = await store.approvals_asking(tx, left, or_stranded=True)
-    stranded = {
-        task.assignee_id for one in found.values() for task in one.open_tasks if task.is_stranded
-    }
     for kind in {one.kind for one in found.values()}:
         approvals = [one for one in found.values() if one.kind is kind]
-        moment = await moment_for(tx, approvals, {*left, *stranded})
+        concerned = {
+            person
+            for one in approvals
+            for task in one.open_tasks
+            if task.is_stranded or task.assignee_id in left
+            for person in (task.assignee_id, task.meant)
+        }
+        moment = await moment_for(tx, approvals, {*left, *concerned})
         await keep(tx, [_rerouted(one, moment, causes, last) for one in approvals])
 
 

@@ -12,19 +12,25 @@ from workflow.approval.domain import TONGLU, Approval, Part, Waiting
 from workflow.approval.store.rows import Place, with_tasks
 
 
-async def latest(tx: Tx, id_: DocumentId, reader: EmployeeId | None) -> Approval | None:
-    """The last revision's, if the reader takes part in it; `reader` None: one who sees all."""
+async def of_document(
+    tx: Tx, id_: DocumentId, reader: EmployeeId | None, revision: int | None = None
+) -> Approval | None:
+    """One revision's, the last by default, if the reader takes part in it or in a later one.
+
+    `reader` None: one who sees all.
+    """
     rows = await tx.fetch(
-        "SELECT * FROM approval a WHERE document_id = $1"
-        " AND revision = (SELECT max(revision) FROM approval WHERE document_id = $1)"
+        "SELECT * FROM approval a WHERE document_id = $1 AND revision ="
+        "  coalesce($3, (SELECT max(revision) FROM approval WHERE document_id = $1))"
         " AND ($2::text IS NULL OR submitter_id = $2"
-        "  OR EXISTS (SELECT FROM jsonb_path_query(route, '$[*].found[*].approver_id') p"
-        "              WHERE p #>> '{}' = $2)"
-        "  OR EXISTS (SELECT FROM task t WHERE t.document_id = $1 AND t.revision = a.revision"
+        "  OR EXISTS (SELECT FROM approval b,"
+        "               jsonb_path_query(b.route, '$[*].found[*].approver_id') p"
+        "              WHERE b.document_id = $1 AND b.revision >= a.revision AND p #>> '{}' = $2)"
+        "  OR EXISTS (SELECT FROM task t WHERE t.document_id = $1 AND t.revision >= a.revision"
         "              AND $2 IN (t.assignee_id, t.acting_for))"
-        "  OR EXISTS (SELECT FROM act c WHERE c.document_id = $1 AND c.revision = a.revision"
+        "  OR EXISTS (SELECT FROM act c WHERE c.document_id = $1 AND c.revision >= a.revision"
         "              AND c.verb = 'copy' AND $2 = ANY (c.targets)))",
-        *(id_, reader),
+        *(id_, reader, revision),
     )
     return next(iter((await with_tasks(tx, rows)).values()), None)
 

@@ -1,6 +1,6 @@
 """Whom a rule finds in the directory; and in doubt an administrator, never no one."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 
 from events import EmployeeId
@@ -61,16 +61,27 @@ def find_approvers(case: Case, step_id: str, step: Step) -> tuple[Found, ...]:
     return everyone[:1] if step.approver is not None else everyone
 
 
-def find_successor(leaver: Person, submitter_id: EmployeeId, directory: Directory) -> Found:
+def find_successor(
+    leaver: Person,
+    submitter_id: EmployeeId,
+    directory: Directory,
+    others: Collection[EmployeeId] = (),
+) -> Found:
     """Who takes over what a leaver was asked: the first up the leaver's line who is here.
+
+    `others`: who is asked in the step already, and comes only where no one else is above.
 
     Raises:
         NoAdministrator: it takes an administrator, and there is none.
     """
     rule = f"{Rule.LINE_MANAGER}({leaver.employee_id})"
-    for id_ in directory.managers(leaver.employee_id):
-        if id_ != submitter_id and directory.is_here(id_):
-            return Found(id_, rule)
+    line = [
+        id_
+        for id_ in directory.managers(leaver.employee_id)
+        if id_ != submitter_id and directory.is_here(id_)
+    ]
+    if line:
+        return Found(next((id_ for id_ in line if id_ not in others), line[0]), rule)
     return administrator(submitter_id, directory, why=f"{rule}: no one")
 
 

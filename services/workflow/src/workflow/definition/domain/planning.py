@@ -149,11 +149,13 @@ def _without(turn: _Turn, others: Mapping[EmployeeId, str]) -> _Turn:
     if not again:
         return turn
     left = tuple(one for one in turn.found if one.approver_id not in again)
-    zh, en = turn.zh, turn.en
-    for one in [found.approver_id for found in turn.found if found.approver_id in again]:
-        zh += f"；{one} 在步骤 {others[one]} 还会审批，{'此处不问' if left else '跳过'}"
-        en += f"; {one} decides step {others[one]} as well: {'not asked here' if left else 'skipped'}"
-    return replace(turn, found=left, zh=zh, en=en)
+    zh, en = ("此处不问", "not asked here") if left else ("跳过", "skipped")
+    once = [one.approver_id for one in turn.found if one.approver_id in again]
+    said_zh = [f"；{one} 在步骤 {others[one]} 还会审批，{zh}" for one in once]
+    said_en = [f"; {one} decides step {others[one]} as well: {en}" for one in once]
+    return replace(
+        turn, found=left, zh="".join([turn.zh, *said_zh]), en="".join([turn.en, *said_en])
+    )
 
 
 def _route(case: Case, turns: Sequence[_Turn], reasons: tuple[Reason, ...]) -> Route:
