@@ -140,7 +140,7 @@ def test_old_processes_are_polled_less_often():
         (State.RESOLVING, None, State.RESOLVING),
         (State.SUBMITTED, P1, State.WITHDRAWING),
         (State.WITHDRAWING, P1, None),
-        (State.NEEDS_HUMAN, None, State.CLOSED),
+        (State.NEEDS_HUMAN, None, State.UNKNOWN),
         (State.NEEDS_HUMAN, P1, State.WITHDRAWING),
         (State.CLOSED, P1, None),
     ],
@@ -158,6 +158,28 @@ def test_what_is_withdrawn_during_an_unknown_create_is_ended_once_it_is_found(ne
     assert domain.looked_up(last, [], PATIENCE, NOW).submission.state is State.CLOSED
 
 
+def test_what_was_found_with_other_content_is_named_and_ended_when_it_is_withdrawn(new):
+    lost = [Instance(P1, None, is_open=True)]
+    stuck = domain.looked_up(replace(new, state=State.RESOLVING), lost, PATIENCE, NOW).submission
+    move = domain.withdrawn(stuck, Farewell("why"))
+    assert (move.submission.state, move.submission.instance_id) == (State.WITHDRAWING, P1)
+
+
+@pytest.mark.parametrize("state", [State.SUBMITTING, State.RESOLVING, State.NEEDS_HUMAN])
+def test_who_decided_is_still_to_be_told_when_the_whole_approval_has_ended(new, state):
+    decided = Farewell("decided in Tonglu", "chen has decided", Decision.REJECT)
+    told = domain.withdrawn(replace(new, state=state), decided).submission
+    ended = domain.withdrawn(replace(told, state=state), Farewell("decided: rejected"))
+    assert ended.submission.farewell == decided
+
+
+def test_what_the_oa_accepted_and_cannot_find_is_ended_when_it_was_withdrawn_meanwhile(new):
+    named = replace(new, state=State.RESOLVING, lookups=2, instance_id=P1)
+    move = domain.looked_up(replace(named, farewell=Farewell("why")), [], PATIENCE, NOW)
+    assert (move.submission.state, move.submission.instance_id) == (State.WITHDRAWING, P1)
+    assert move.is_form_broken
+
+
 @pytest.mark.parametrize("state", [state for state in State if state is not State.NEEDS_HUMAN])
 def test_only_what_waits_for_a_person_can_be_tried_again(new, state):
     with pytest.raises(domain.SubmissionNotStuckError):
@@ -166,6 +188,50 @@ def test_only_what_waits_for_a_person_can_be_tried_again(new, state):
 
 def test_a_second_try_looks_before_it_creates(new):
     assert domain.retried(replace(new, state=State.NEEDS_HUMAN)).submission.state is State.UNKNOWN
+
+
+def test_a_second_try_ends_the_process_that_lost_its_key_before_it_creates_another(new):
+    named = replace(new, state=State.RESOLVING, lookups=2, instance_id=P1, steps_seen=1)
+    again = domain.retried(domain.looked_up(named, [], PATIENCE, NOW).submission).submission
+    assert domain.unwanted(again, []) == [P1]
+
+    refused = domain.looked_up(again, [], PATIENCE, NOW, left=[P1])
+    assert (refused.submission.state, refused.submission.instance_id) == (State.NEEDS_HUMAN, P1)
+
+    ended = domain.looked_up(replace(again, lookups=2), [], PATIENCE, NOW).submission
+    assert (ended.state, ended.instance_id, ended.steps_seen) == (State.NEW, None, 0)
+    assert ended.attempt == 1
+
+
+def test_a_second_try_takes_up_what_fits_and_remembers_what_was_seen_of_it(new):
+    known = replace(new, state=State.NEEDS_HUMAN, instance_id=P1, steps_seen=1)
+    again = domain.retried(known).submission
+    found = [Instance(P1, new.content_hash, is_open=True)]
+    assert domain.unwanted(again, found) == []
+    taken_up = domain.looked_up(again, found, PATIENCE, NOW).submission
+    assert (taken_up.state, taken_up.steps_seen) == (State.SUBMITTED, 1)
+
+
+def test_a_second_try_that_finds_other_content_ends_it_and_pauses_no_form(new):
+    other = [Instance(P1, "ff" * 32, is_open=True)]
+    again = domain.retried(replace(new, state=State.NEEDS_HUMAN, instance_id=P1)).submission
+    assert domain.unwanted(again, other) == [P1]
+    move = domain.looked_up(again, other, PATIENCE, NOW)
+    assert (move.submission.state, move.is_form_broken) == (State.UNKNOWN, False)
+    assert not domain.looked_up(again, other, PATIENCE, NOW, left=[P1]).is_form_broken
+
+
+def test_other_content_is_touched_by_nobody_before_a_person_has_looked(new):
+    other = [Instance(P1, "ff" * 32, is_open=True)]
+    assert domain.unwanted(replace(new, state=State.RESOLVING), other) == []
+
+
+def test_a_row_whose_oa_is_gone_is_told_once_and_given_up_when_it_is_withdrawn(new):
+    told = domain.stranded(new, NOW)
+    assert [type(fact) for fact in told.facts] == [OASubmissionStuck]
+    wanted = domain.withdrawn(told.submission, Farewell("why")).submission
+    given_up = domain.stranded(wanted, NOW)
+    assert (given_up.submission.state, given_up.facts) == (State.CLOSED, ())
 
 
 def test_each_decision_is_told_once_and_in_order(open_one):

@@ -122,8 +122,91 @@ def test_an_approval_that_vanished_afterwards_is_a_drift_and_nothing_is_taken_ba
 def test_a_rejection_that_becomes_an_approval_later_is_never_a_yes(open_one):
     ended = said(open_one, Status.REJECTED, "reject")
     closed = domain.followed(open_one, ended, PATIENCE, NOW).submission
-    later = domain.followed(closed, said(open_one, Status.APPROVED, "approve"), PATIENCE, NOW)
-    assert later.facts == ()
+    approved = said(open_one, Status.APPROVED, "approve")
+    later = domain.followed(closed, approved, PATIENCE, NOW)
+    again = domain.followed(later.submission, approved, PATIENCE, NOW)
+    assert kinds(later) == [OADriftDetected]
+    assert later.facts[0].drift is Drift.STATE_CONFLICT
+    assert again.facts == ()
+
+
+def test_a_withdrawal_that_becomes_an_approval_later_is_told_and_one_like_ours_is_not(open_one):
+    gone = replace(open_one, state=State.CLOSED, status=Status.WITHDRAWN, ended_at=NOW)
+    approved = said(open_one, Status.APPROVED, "approve")
+    withdrawn = replace(gone, farewell=Farewell("withdrawn in Tonglu"))
+    move = domain.followed(withdrawn, approved, PATIENCE, NOW)
+    assert [fact.drift for fact in move.facts] == [Drift.STATE_CONFLICT]
+    ours = replace(gone, farewell=Farewell("decided in Tonglu", "chen", Decision.APPROVE))
+    assert domain.followed(ours, approved, PATIENCE, NOW).facts == ()
+
+
+@pytest.mark.parametrize("status", [Status.VANISHED, Status.TERMINATED, Status.REJECTED])
+def test_a_rejection_that_the_oa_forgets_is_no_news(open_one, status):
+    closed = replace(open_one, state=State.CLOSED, status=Status.REJECTED, ended_at=NOW)
+    assert domain.followed(closed, said(open_one, status), PATIENCE, NOW).facts == ()
+
+
+def test_what_was_withdrawn_and_runs_again_is_ended_again(open_one):
+    gone = replace(open_one, state=State.CLOSED, status=Status.WITHDRAWN, farewell=Farewell("why"))
+    move = domain.followed(gone, said(open_one, Status.PENDING), PATIENCE, NOW)
+    assert (move.submission.state, move.submission.missed) == (State.WITHDRAWING, Drift.LOST_PUSH)
+
+
+def test_the_watch_of_an_approval_begins_when_it_has_ended(open_one):
+    """One that took forty days to be decided is watched as long as any other."""
+    later = NOW + timedelta(days=40)
+    closed = domain.followed(open_one, said(open_one, Status.APPROVED), PATIENCE, later)
+    assert closed.due_in == timedelta(minutes=1)
+    taken_over = replace(closed.submission, ended_at=None)  # by a release that did not keep it
+    assert domain.followed(taken_over, said(open_one, Status.APPROVED), PATIENCE, later).due_in is (
+        None
+    )
+
+
+@pytest.fixture
+def leaving(open_one) -> Submission:
+    return domain.withdrawn(open_one, Farewell("withdrawn in Tonglu")).submission
+
+
+def refused_times(leaving: Submission, times: int, patience: Patience):
+    """What the last of so many withdrawals in vain came to, and all that was said."""
+    facts = []
+    for _ in range(times):
+        move = domain.followed(leaving, said(leaving, Status.PENDING), patience, NOW)
+        leaving, facts = move.submission, [*facts, *move.facts]
+    return move, facts
+
+
+def test_a_withdrawal_that_the_oa_refuses_is_told_once_and_asked_for_seldom_from_then_on(leaving):
+    move, facts = refused_times(leaving, PATIENCE.refusals - 1, PATIENCE)
+    assert (facts, move.submission.state) == ([], State.WITHDRAWING)
+    assert move.due_in < timedelta(minutes=1)
+    move, facts = refused_times(leaving, PATIENCE.refusals + 9, PATIENCE)
+    assert [fact.drift for fact in facts] == [Drift.LOST_PUSH]
+    assert (move.due_in, move.submission.drift) == (PATIENCE.poll_old, None)
+
+
+def test_what_only_a_person_can_end_is_told_at_the_first_time(leaving):
+    _, facts = refused_times(leaving, 1, replace(PATIENCE, refusals=1))
+    assert [fact.drift for fact in facts] == [Drift.LOST_PUSH]
+
+
+def test_what_was_ended_by_hand_at_last_is_said_to_be_repaired(leaving):
+    move, _ = refused_times(leaving, PATIENCE.refusals + 1, PATIENCE)
+    ended = domain.followed(move.submission, said(leaving, Status.WITHDRAWN), PATIENCE, NOW)
+    assert kinds(ended) == [OADriftRepaired, OAInstanceClosed]
+    assert ended.facts[0].drift is Drift.LOST_PUSH
+
+
+def test_a_note_is_tried_some_times_and_then_its_process_is_ended_without_it(mirror):
+    told = domain.withdrawn(mirror, Farewell("decided", "chen", Decision.APPROVE)).submission
+    tries = 0
+    while domain.note_due(told) is not None:
+        told = domain.note_not_left(told, PATIENCE, is_refused=False)
+        tries += 1
+    assert (tries, told.tries) == (PATIENCE.notes, 0)
+    refused = domain.note_not_left(replace(told, is_annotated=False), PATIENCE, is_refused=True)
+    assert domain.note_due(refused) is None
 
 
 def test_facts_about_a_mirrored_task_name_it(mirror):
@@ -186,6 +269,21 @@ def test_a_withdrawal_that_the_oa_has_lost_is_sent_again(open_one):
     assert (move.submission.state, move.submission.missed) == (State.WITHDRAWING, Drift.LOST_PUSH)
 
 
+def test_a_create_that_turns_up_after_it_was_given_up_is_ended(open_one):
+    given_up = replace(open_one, state=State.CLOSED, instance_id=None, farewell=Farewell("gone"))
+    move = domain.compared(given_up, listed(given_up))
+    assert (move.submission.state, move.submission.instance_id) == (State.WITHDRAWING, P1)
+
+
+def test_an_approval_that_runs_again_is_read_before_it_is_ended(approved):
+    """It was taken back, and that is to be said: the farewell came while it was ending."""
+    both = replace(approved, farewell=Farewell("decided in Tonglu: approved"))
+    move = domain.compared(both, listed(both))
+    assert (move.submission, move.due_in) == (both, timedelta(0))
+    seen = domain.followed(both, said(both, Status.PENDING, version=(200,)), PATIENCE, NOW)
+    assert [fact.status for fact in seen.facts] == [InstanceStatus.REVOKED]
+
+
 def test_a_second_process_of_one_key_is_a_ghost_and_only_while_it_is_open(open_one):
     assert domain.is_ghost(open_one, listed(open_one, instance_id=P2))
     assert not domain.is_ghost(open_one, listed(open_one, instance_id=P2, is_open=False))
@@ -225,6 +323,54 @@ def test_each_repair_of_an_administrator_leads_where_it_says(open_one, repair, s
     move = domain.mended(drifted, Drift.VANISHED, repair, NOW, "admin")
     assert move.submission.state is state
     assert [(fact.drift, fact.repaired_by) for fact in move.facts] == [(Drift.VANISHED, "admin")]
+
+
+@pytest.mark.parametrize("state", [State.WITHDRAWING, State.CLOSED])
+def test_to_read_again_takes_no_withdrawal_back(open_one, state):
+    ending = replace(open_one, state=state, farewell=Farewell("why"), drift=Drift.STATE_CONFLICT)
+    move = domain.mended(ending, Drift.STATE_CONFLICT, Repair.READ_AGAIN, NOW, "admin")
+    assert (move.submission.state, move.submission.drift) == (State.WITHDRAWING, None)
+
+
+@pytest.mark.parametrize("repair", [Repair.WITHDRAW, Repair.READ_AGAIN, Repair.DISMISS])
+@pytest.mark.parametrize("drift", [Drift.GHOST, Drift.ORPHAN])
+def test_what_is_done_about_a_ghost_does_nothing_to_the_process_that_is_kept(
+    open_one, drift, repair
+):
+    other = replace(open_one, drift=Drift.AMOUNT_MISMATCH)
+    move = domain.mended(other, drift, repair, NOW, "admin")
+    assert (move.submission, move.due_in) == (other, None)
+
+
+def test_to_settle_one_difference_leaves_another_open(open_one):
+    both = replace(open_one, state=State.WITHDRAWING, drift=Drift.AMOUNT_MISMATCH)
+    move = domain.mended(both, Drift.LOST_PUSH, Repair.READ_AGAIN, NOW, "admin")
+    assert move.submission == both
+
+
+@pytest.mark.parametrize(
+    ("drift", "ours", "possible"),
+    [
+        (Drift.ORPHAN, None, "withdraw, dismiss"),
+        (Drift.GHOST, "whole", "read_again, withdraw, dismiss"),
+        (Drift.VANISHED, "whole", "read_again, withdraw, dismiss"),
+        (Drift.VANISHED, "mirror", "read_again, withdraw, dismiss, send_again"),
+        (Drift.VANISHED, "unsent", "dismiss, send_again"),
+    ],
+)
+def test_a_repair_that_would_mend_nothing_is_refused_with_those_that_would(
+    open_one, mirror, drift, ours, possible
+):
+    """Of a whole approval that differs, the OA's decisions count no more."""
+    rows = {None: None, "whole": open_one, "mirror": mirror}
+    row = rows.get(ours, replace(mirror, instance_id=None))
+    for repair in Repair:
+        if repair in possible.split(", "):
+            domain.demand_possible(drift, row, repair)
+            continue
+        with pytest.raises(domain.RepairNotPossibleError) as refused:
+            domain.demand_possible(drift, row, repair)
+        assert refused.value.possible == possible
 
 
 @pytest.mark.parametrize("kind", [Idempotency.SERVER_KEY, Idempotency.UPSERT])

@@ -17,7 +17,14 @@ from prometheus_client import Counter
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from oa_connector import handlers, store
-from oa_connector.domain import Cycle, Repair, State, Status, SubmissionNotStuckError
+from oa_connector.domain import (
+    Cycle,
+    Repair,
+    RepairNotPossibleError,
+    State,
+    Status,
+    SubmissionNotStuckError,
+)
 from oa_connector.store import Case
 from oa_connector.vendors import (
     CallbackMalformedError,
@@ -57,6 +64,14 @@ REFUSALS: dict[type[Exception], Refusal] = {
         Text(
             "只有等待人工处理的送审可以重试，当前状态为 {state}。",
             "Only a submission that waits for a person can be tried again; this one is {state}.",
+        ),
+    ),
+    RepairNotPossibleError: Refusal(
+        409,
+        "repair-not-possible",
+        Text(
+            "这样处理 {drift} 无济于事，案件仍待处理；可选：{possible}。",
+            "That would mend nothing of a {drift}, and the case still waits; possible: {possible}.",
         ),
     ),
 }

@@ -1,15 +1,15 @@
 """What approval events, callbacks and the answers of an OA do to a submission."""
 
 import random
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
 from chassis import Origin, Tx
-from events import DocumentId, TenantId
+from events import DocumentId, InstanceId, TenantId
 from events.oa import OAContractChanged, OADriftDetected
 from events.workflow import (
     ApprovalCancelled,
@@ -33,6 +33,7 @@ from oa_connector.domain import (
     Repair,
     Request,
     Snapshot,
+    Status,
     Submission,
     SubmitResult,
 )
@@ -142,12 +143,10 @@ async def take_callback(tx: Tx, tenant: TenantId, hint: Hint, body: bytes) -> bo
 
 
 async def refuse_strangers(tx: Tx, known: Sequence[TenantId]) -> None:
-    """What is to go to an OA that we do not have waits for a person."""
+    """What is to go to an OA that we do not have, or no longer have, waits for a person."""
     for taken in await store.take_strangers(tx, known):
-        submission = taken.submission
-        reason = f"no OA is configured under the name {submission.tenant!r}"
         with tx.caused_by(taken.origin):
-            await _make(tx, domain.stuck(submission, reason, tx.now))
+            await _make(tx, domain.stranded(replace(taken.submission, lease_until=None), tx.now))
 
 
 async def record_refusal(
@@ -158,10 +157,19 @@ async def record_refusal(
 
 
 async def record_lookup(
-    tx: Tx, held: Submission, instances: Sequence[Instance], patience: Patience
+    tx: Tx,
+    held: Submission,
+    instances: Sequence[Instance],
+    patience: Patience,
+    left: Sequence[tuple[InstanceId, Snapshot]] = (),
 ) -> None:
-    """The OA was searched by business key."""
-    await _record(tx, held, lambda row: domain.looked_up(row, instances, patience, tx.now))
+    """The OA was searched by business key; `left`: what it was asked to end and still runs."""
+    ids = [ghost for ghost, _ in left]
+    await _record(tx, held, lambda row: domain.looked_up(row, instances, patience, tx.now, ids))
+    if (kept := domain.keeper(held, instances)) is not None:
+        for ghost, snapshot in left:
+            ours = replace(held, instance_id=kept.instance_id)
+            await record_ghost(tx, ours, ghost, snapshot)
 
 
 async def record_snapshot(tx: Tx, held: Submission, snapshot: Snapshot, patience: Patience) -> None:
@@ -172,6 +180,17 @@ async def record_snapshot(tx: Tx, held: Submission, snapshot: Snapshot, patience
 async def record_silence(tx: Tx, held: Submission, error: str, patience: Patience) -> None:
     """The OA did not answer a question."""
     await _record(tx, held, lambda row: domain.unreachable(row, error, patience))
+
+
+async def record_note(tx: Tx, held: Submission) -> None:
+    """Its note was left in the OA, or could not be: kept at once, so that it is not left twice."""
+    await store.save_note(tx, held)
+
+
+async def record_fault(tx: Tx, held: Submission, fault: Exception) -> None:
+    """What was done about it could not be recorded, time and again: a person must look."""
+    reason = f"it cannot be worked on: {type(fault).__name__}"
+    await _record(tx, held, lambda row: domain.stuck(row, reason, tx.now))
 
 
 async def record_probe(
@@ -206,16 +225,13 @@ def _contract_changed(tx: Tx, tenant: TenantId, detail: str, **what: Any) -> Non
     tx.emit(event, origin=Origin(None, None, tx.origin.traceparent))
 
 
-@dataclass(frozen=True, slots=True)
-class Ghost:
-    """A second process for a submission that has its own: it is to be ended in the OA."""
+async def reconcile(
+    tx: Tx, tenant: TenantId, listed: Sequence[Instance]
+) -> list[tuple[Submission, InstanceId]]:
+    """Compare a page of the OA's list with what we know; the ghosts, for the caller to end.
 
-    submission: Submission
-    instance: Instance
-
-
-async def reconcile(tx: Tx, tenant: TenantId, listed: Sequence[Instance]) -> list[Ghost]:
-    """Compare a page of the OA's list with what we know; the ghosts, for the caller to end."""
+    A ghost is a second process for a submission that has its own.
+    """
     by_key = {one.business_key: one for one in listed if one.business_key}
     known = await store.known(tx, tenant, list(by_key))
     origins = await store.origins(tx, list(known))
@@ -225,43 +241,63 @@ async def reconcile(tx: Tx, tenant: TenantId, listed: Sequence[Instance]) -> lis
         if submission is None:
             continue
         if domain.is_ghost(submission, one):
-            ghosts.append(Ghost(submission, one))
+            ghosts.append((submission, one.instance_id))
         elif (move := domain.compared(submission, one)) is not None:
             with tx.caused_by(origins[submission.business_key]):
                 await _make(tx, move)
+            known[submission.business_key] = move.submission
     strange = await store.unknown_keys(tx, list(by_key.keys() - known.keys()))
     for key in sorted(strange):
-        await _orphan(tx, domain.orphan(tenant, by_key[key]), by_key[key])
+        if (found := domain.orphan(tenant, by_key[key])) is not None:
+            await _beside(tx, found, asdict(by_key[key]))
     return ghosts
 
 
-async def _orphan(tx: Tx, found: Difference | None, listed: Instance) -> None:
-    if found is not None and await store.add_case(tx, found, {}, asdict(listed)):
-        fact = domain.orphan_found(found, tx.now)
+async def _beside(tx: Tx, found: Difference, theirs: Mapping[str, Any]) -> None:
+    """A process that belongs to no submission of ours waits for a person."""
+    if await store.add_case(tx, found, {}, theirs):
+        fact = domain.told(found, tx.now)
         tx.emit(fact, origin=Origin(found.document_id, None, tx.origin.traceparent))
 
 
-async def record_ghost(tx: Tx, ghost: Ghost) -> None:
-    """The OA has ended the second process."""
-    key = ghost.submission.business_key
-    submission = await store.submission(tx, key)
-    if submission is not None:
-        origins = await store.origins(tx, [key])
-        move = domain.ghost_ended(submission, ghost.instance.instance_id, tx.now)
-        with tx.caused_by(origins[key]):
-            await _make(tx, move)
+async def record_ghost(
+    tx: Tx, submission: Submission, ghost: InstanceId, snapshot: Snapshot
+) -> bool:
+    """Whether the OA has ended the second process; where it has not, a person is told."""
+    is_ended = snapshot.status is not Status.PENDING
+    say = domain.ghost_ended if is_ended else domain.ghost_left
+    origins = await store.origins(tx, [submission.business_key])
+    with tx.caused_by(origins[submission.business_key]):
+        await _say(tx, Move(submission, (say(submission, ghost, tx.now),), seen=snapshot))
+    return is_ended
+
+
+async def record_end(tx: Tx, case: store.Case, snapshot: Snapshot) -> None:
+    """The OA was asked to end what a person wants ended: where it has not, that is a new case."""
+    await store.case_done(tx, case.id)
+    if snapshot.status is Status.PENDING:
+        found = replace(
+            case.difference, detail=f"the OA has not ended {case.difference.instance_id}"
+        )
+        await _beside(tx, found, asdict(snapshot))
 
 
 async def resolve_drift(tx: Tx, id_: UUID, repair: Repair, note: str, by: str) -> store.Case | None:
-    """A person decides about a difference; None when there is no such one that waits."""
+    """A person decides about a difference; None when there is no such one that waits.
+
+    Raises:
+        RepairNotPossibleError: it would mend nothing.
+    """
     case = await store.case_for_change(tx, id_)
     if case is None or case.resolved_at is not None:
         return None
+    drift = case.difference.drift
     submission = await store.submission(tx, case.difference.business_key)
+    domain.demand_possible(drift, submission, repair)
     await store.resolve_case(tx, id_, repair, note, by)
     if submission is not None:
-        move = domain.mended(submission, case.difference.drift, repair, tx.now, by)
-        await _make(tx, move)
+        move = domain.mended(submission, drift, repair, tx.now, by)
+        await (_say(tx, move) if move.due_in is None else _make(tx, move))
     return await store.case_for_change(tx, id_)
 
 
@@ -292,10 +328,18 @@ async def _make(tx: Tx, move: Move) -> None:
     await store.save(tx, submission, due_at)
     if move.is_form_broken:
         await _pause(tx, submission.tenant, submission.template, "the OA lost what we sent")
+    await _say(tx, move)
+
+
+async def _say(tx: Tx, move: Move) -> None:
+    """Emit its facts; a difference that waits for a person already is not told again."""
+    submission = move.submission
     for fact in move.facts:
-        tx.emit(fact)
         if isinstance(fact, OADriftDetected):
-            await store.add_case(tx, _case(fact, submission), _ours(submission), _theirs(move))
+            case = _case(fact, submission)
+            if not await store.add_case(tx, case, _ours(submission), _theirs(move)):
+                continue
+        tx.emit(fact)
 
 
 def _case(fact: OADriftDetected, submission: Submission) -> Difference:

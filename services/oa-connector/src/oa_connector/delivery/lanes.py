@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from chassis import Database
@@ -21,25 +22,33 @@ from oa_connector.domain import (
     Instance,
     Patience,
     State,
+    Status,
     Submission,
     SubmitOutcome,
 )
 from oa_connector.store import Taken
-from oa_connector.vendors import ApprovalPort, ContractError, NotSentError, OAError
+from oa_connector.vendors import ApprovalPort, ContractError, NotSentError, OAError, RefusedError
 
 log = structlog.get_logger()
+
+_FAULTS = 3  # in a row, before a person must look
 
 Work = Callable[[Database, ApprovalPort, Taken], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """All loops over all OAs. One OA that is slow or down delays nobody but itself."""
+    """All loops over all OAs. One OA that is slow or down delays nobody but itself.
+
+    `faults` counts by business key what broke here, in a row.
+    """
 
     oas: Mapping[TenantId, ApprovalPort]
     patience: Patience = field(default_factory=Patience)
     pace: Pace = field(default_factory=Pace)
     probes: dict[TenantId, Probe] = field(default_factory=dict)
+    reconciliations: dict[TenantId, Reconciliation] = field(default_factory=dict)
+    faults: dict[str, int] = field(default_factory=dict)
 
     async def deliver(self, database: Database, draining: asyncio.Event) -> None:
         """Run until draining; what is in flight is finished and recorded."""
@@ -60,7 +69,10 @@ class Delivery:
                 await oa.close()
 
     def reconciliation(self, tenant: TenantId) -> Reconciliation:
-        return Reconciliation(tenant, self.oas[tenant], self.pace, self.work_on)
+        """The one of this OA: two at once would do everything twice."""
+        doubt = partial(self._doubt, tenant)
+        made = Reconciliation(tenant, self.oas[tenant], self.pace, self.work_on, doubt)
+        return self.reconciliations.setdefault(tenant, made)
 
     async def follow(self, database: Database, oa: ApprovalPort, taken: Taken) -> None:
         """Read the process; tell its people and end it first where that is wanted."""
@@ -68,7 +80,7 @@ class Delivery:
         if submission.instance_id is None:
             raise ValueError(f"{submission.business_key} is {submission.state} without a process")
         instance_id = submission.instance_id
-        submission = await self._annotated(oa, submission)
+        submission = await self._annotated(database, oa, submission)
         if submission.state is State.WITHDRAWING and submission.farewell is not None:
             snapshot = await self.pace.within(oa.withdraw(instance_id, submission.farewell.reason))
         else:
@@ -80,12 +92,13 @@ class Delivery:
     async def work_on(
         self, database: Database, oa: ApprovalPort, taken: Taken, work: Work | None = None
     ) -> None:
-        """Work on one row. Whatever breaks here, its lease runs out and it is taken up again."""
+        """Work on one row. What breaks here is taken up again when its lease has run out."""
         submission = taken.submission
         about = log.bind(business_key=submission.business_key, tenant=submission.tenant)
         try:
             try:
                 await (work or self.follow)(database, oa, taken)
+                self.faults.pop(submission.business_key, None)
             except OAError as silence:
                 about.warning("oa silent", error=str(silence))
                 self._doubt(submission.tenant, silence)
@@ -93,16 +106,37 @@ class Delivery:
                     await handlers.record_silence(tx, submission, str(silence), self._patience(oa))
         except AWAY as away:
             about.warning("database away", error=type(away).__name__)
-        except Exception:  # noqa: BLE001 -- one broken row must not stop the others
+        except Exception as fault:  # noqa: BLE001 -- one broken row must not stop the others
             about.exception("delivery failed", state=submission.state)
+            await self._give_up(database, taken, fault)
+
+    async def _give_up(self, database: Database, taken: Taken, fault: Exception) -> None:
+        """What breaks each time is left to a person, who would not hear of it otherwise."""
+        key = taken.submission.business_key
+        self.faults[key] = self.faults.get(key, 0) + 1
+        if self.faults[key] < _FAULTS:
+            return
+        try:
+            async with database.transaction(taken.origin) as tx:
+                await handlers.record_fault(tx, taken.submission, fault)
+            del self.faults[key]
+        except AWAY as away:
+            log.warning("database away", error=type(away).__name__)
 
     def _doubt(self, tenant: TenantId, silence: OAError) -> None:
         """An answer of an unknown shape: perhaps the OA is not what it was."""
-        if isinstance(silence, ContractError) and tenant in self.probes:
+        if isinstance(silence, ContractError):
+            self._probe(tenant)
+
+    def _probe(self, tenant: TenantId) -> None:
+        if tenant in self.probes:
             self.probes[tenant].soon()
 
     def _patience(self, oa: ApprovalPort) -> Patience:
-        return replace(self.patience, idempotency=oa.capabilities.idempotency)
+        """Where only a person can end a process, the first withdrawal in vain is one too many."""
+        can = oa.capabilities
+        refusals = self.patience.refusals if can.withdraw is Ability.API else 1
+        return replace(self.patience, idempotency=can.idempotency, refusals=refusals)
 
     async def _send(self, database: Database, oa: ApprovalPort, taken: Taken) -> None:
         """Create the process, or look for the one that an earlier create may have begun."""
@@ -115,20 +149,24 @@ class Delivery:
             named = replace(taken.submission, instance_id=result.instance_id)
             await self._look_up(database, oa, replace(taken, submission=named))
             return
+        if result.outcome is SubmitOutcome.REJECTED:
+            self._probe(taken.submission.tenant)  # its form may have changed
         async with database.transaction(taken.origin) as tx:
             await handlers.record_refusal(tx, taken.submission, result, self._patience(oa))
 
     async def _look_up(self, database: Database, oa: ApprovalPort, taken: Taken) -> None:
-        """Search by business key: reads back what was created, and ends what is there twice."""
+        """Search by business key: reads back what was created, and ends what is there too much."""
         submission = taken.submission
-        found = await self._found(oa, submission)
-        kept = domain.keeper(found, submission.content_hash)
-        for extra in found:
-            if kept is not None and extra is not kept and extra.is_open:
-                reason = f"duplicate of {kept.instance_id}"
-                await self.pace.within(oa.withdraw(extra.instance_id, reason))
+        instances = await self._found(oa, submission)
+        kept = domain.keeper(submission, instances)
+        reason = f"duplicate of {kept.instance_id}" if kept is not None else "begun anew"
+        left = []
+        for extra in domain.unwanted(submission, instances):
+            snapshot = await self.pace.within(oa.withdraw(extra, reason))
+            if snapshot.status is Status.PENDING:
+                left.append((extra, snapshot))
         async with database.transaction(taken.origin) as tx:
-            await handlers.record_lookup(tx, submission, found, self._patience(oa))
+            await handlers.record_lookup(tx, submission, instances, self._patience(oa), left)
 
     async def _found(self, oa: ApprovalPort, submission: Submission) -> Sequence[Instance]:
         """An OA that cannot be searched shows only what it has named itself."""
@@ -139,20 +177,34 @@ class Delivery:
         snapshot = await self.pace.within(oa.fetch(submission.instance_id))
         return [Instance(submission.instance_id, snapshot.content_hash, is_open=True)]
 
-    async def _annotated(self, oa: ApprovalPort, submission: Submission) -> Submission:
-        """Say in the OA who has won. A note that cannot be left there stops nothing."""
-        farewell = submission.farewell
-        is_due = farewell is not None and farewell.note and not submission.is_annotated
-        can = oa.capabilities.comment is Ability.API and submission.instance_id is not None
-        if not is_due or not can or farewell is None or submission.instance_id is None:
+    async def _annotated(
+        self, database: Database, oa: ApprovalPort, submission: Submission
+    ) -> Submission:
+        """Say in the OA who has won, before the process is ended there.
+
+        What the OA may take later is tried again, some times; then it is ended without the note.
+
+        Raises:
+            OAError: the note was not left, and is to be tried again.
+        """
+        instance_id, note = submission.instance_id, domain.note_due(submission)
+        if instance_id is None or note is None or oa.capabilities.comment is not Ability.API:
             return submission
+        told, silence = replace(submission, is_annotated=True, tries=0), None
         try:
-            await self.pace.within(oa.comment(submission.instance_id, farewell.note or ""))
+            await self.pace.within(oa.comment(instance_id, note))
         except NotSentError:
             raise
-        except OAError as refusal:
-            log.warning("note not left", business_key=submission.business_key, error=str(refusal))
-        return replace(submission, is_annotated=True)
+        except OAError as error:
+            silence, is_refused = error, isinstance(error, RefusedError)
+            told = domain.note_not_left(submission, self.patience, is_refused=is_refused)
+            about = log.bind(business_key=submission.business_key, error=str(error))
+            about.warning("note dropped" if told.is_annotated else "note not left yet")
+        async with database.transaction() as tx:
+            await handlers.record_note(tx, told)
+        if silence is not None and not told.is_annotated:
+            raise silence
+        return told
 
     async def _refuse_strangers(self, database: Database, draining: asyncio.Event) -> None:
         while not draining.is_set():

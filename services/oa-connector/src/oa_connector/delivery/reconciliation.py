@@ -12,27 +12,41 @@ from events import TenantId
 
 from oa_connector import domain, handlers, store
 from oa_connector.delivery.pace import Pace, pause
-from oa_connector.domain import Cycle, Sight, Status, Window
-from oa_connector.handlers import Ghost
+from oa_connector.domain import Cycle, Page, Sight, Window
 from oa_connector.store import Taken
-from oa_connector.vendors import ApprovalPort, OAError
+from oa_connector.vendors import ApprovalPort, NotSentError, OAError
 
 log = structlog.get_logger()
 
 Follow = Callable[[Database, ApprovalPort, Taken], Coroutine[None, None, None]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class _Scan:
+    """What one reading of an OA's list came to."""
+
+    listed: int = 0
+    ghosts: int = 0
+    troubles: list[OAError] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Reconciliation:
-    """The cycles of one OA. `follow` reads one process and records what it shows."""
+    """The cycles of one OA. `follow` reads one process and records what it shows.
+
+    `doubt` hears what the OA answered instead. Draining ends a cycle between two calls.
+    """
 
     tenant: TenantId
     oa: ApprovalPort
     pace: Pace
     follow: Follow
+    doubt: Callable[[OAError], None]
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
     _alone: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self, database: Database, draining: asyncio.Event) -> None:
+        self.draining = draining
         while not draining.is_set():
             await pause(draining, self.pace.reconcile_every)
             if draining.is_set():
@@ -44,38 +58,67 @@ class Reconciliation:
                 log.warning("reconciliation cut short", tenant=self.tenant, error=str(silence))
             except AWAY as away:
                 log.warning("database away", error=type(away).__name__)
+            except Exception:  # one OA's broken comparison must not stop the others
+                log.exception("reconciliation failed", tenant=self.tenant)
 
     async def cycle(self, database: Database) -> Cycle:
         """One whole comparison: the OA's lists, then our own open set, page by page.
 
+        What cannot be read holds up nothing else. An OA that is not reached at all is not asked
+        for each process of ours.
+
         Raises:
-            OAError: the OA fell silent; what was compared until then stands.
+            OAError: the first that went wrong; what was compared stands.
         """
         async with self._alone:
-            await self._end_orphans(database)
-            listed = ghosts = 0
+            troubles = await self._end_wanted(database)
+            listed = ghosts = read = 0
             for sight in (Sight.POLL_CREATED_SINCE, Sight.POLL_CHANGED_SINCE):
                 if sight in self.oa.capabilities.sights:
-                    some, ended = await self._scan(database, sight)
-                    listed, ghosts = listed + some, ghosts + ended
-            return Cycle(listed, await self._read_open(database), ghosts)
+                    scan = await self._scan(database, sight)
+                    listed, ghosts = listed + scan.listed, ghosts + scan.ghosts
+                    troubles += scan.troubles
+            if not any(isinstance(trouble, NotSentError) for trouble in troubles):
+                read = await self._read_open(database)
+            for trouble in troubles:
+                self.doubt(trouble)
+            if troubles:
+                raise troubles[0]
+            return Cycle(listed, read, ghosts)
 
-    async def _scan(self, database: Database, sight: Sight) -> tuple[int, int]:
+    async def _scan(self, database: Database, sight: Sight) -> "_Scan":
+        """What the OA lists; the mark moves only where all of it was compared and mended."""
         window = await self._window(database, sight)
-        cursor: str | None = None
-        listed = ghosts = 0
-        while True:
-            page = await self.pace.within(self.oa.scan(sight, window, cursor))
-            async with database.transaction() as tx:
-                found = await handlers.reconcile(tx, self.tenant, page.instances)
-            for ghost in found:
-                ghosts += await self._end_ghost(database, ghost)
-            listed, cursor = listed + len(page.instances), page.next
-            if cursor is None:
+        scan, cursor = _Scan(), None
+        while not self.draining.is_set():
+            try:
+                page = await self.pace.within(self.oa.scan(sight, window, cursor))
+            except OAError as trouble:
+                scan.troubles.append(trouble)
                 break
+            await self._compare(database, page, scan)
+            if (cursor := page.next) is None:
+                break
+        if not scan.troubles and not self.draining.is_set():
+            async with database.transaction() as tx:
+                await store.move_mark(tx, self.tenant, sight, window.ends)
+        return scan
+
+    async def _compare(self, database: Database, page: Page, scan: "_Scan") -> None:
         async with database.transaction() as tx:
-            await store.move_mark(tx, self.tenant, sight, window.ends)
-        return listed, ghosts
+            found = await handlers.reconcile(tx, self.tenant, page.instances)
+        scan.listed += len(page.instances)
+        for submission, ghost in found:
+            if self.draining.is_set():
+                return
+            reason = f"duplicate of {submission.instance_id}"
+            try:
+                snapshot = await self.pace.within(self.oa.withdraw(ghost, reason))
+            except OAError as trouble:
+                scan.troubles.append(trouble)
+                continue
+            async with database.transaction() as tx:
+                scan.ghosts += await handlers.record_ghost(tx, submission, ghost, snapshot)
 
     async def _window(self, database: Database, sight: Sight) -> Window:
         async with database.transaction() as tx:
@@ -83,26 +126,24 @@ class Reconciliation:
             now = tx.now
         return domain.window_since(mark, now, self.oa.clock_offset, self.pace.overlap)
 
-    async def _end_ghost(self, database: Database, ghost: Ghost) -> bool:
-        reason = f"duplicate of {ghost.submission.instance_id}"
-        snapshot = await self.pace.within(self.oa.withdraw(ghost.instance.instance_id, reason))
-        if snapshot.status is Status.PENDING:
-            return False
-        async with database.transaction() as tx:
-            await handlers.record_ghost(tx, ghost)
-        return True
-
-    async def _end_orphans(self, database: Database) -> None:
-        """What a person wants ended that was never ours."""
+    async def _end_wanted(self, database: Database) -> list[OAError]:
+        """What a person wants ended that is not ours, or not any more; what went wrong."""
         async with database.transaction() as tx:
             wanted = await store.to_withdraw(tx, self.tenant)
+        troubles: list[OAError] = []
         for case in wanted:
-            if (instance := case.difference.instance_id) is None:
+            instance = case.difference.instance_id
+            if instance is None or self.draining.is_set():
                 continue
-            snapshot = await self.pace.within(self.oa.withdraw(instance, case.note or "orphan"))
-            if snapshot.status is not Status.PENDING:
-                async with database.transaction() as tx:
-                    await store.case_done(tx, case.id)
+            reason = case.note or case.difference.drift
+            try:
+                snapshot = await self.pace.within(self.oa.withdraw(instance, reason))
+            except OAError as trouble:
+                troubles.append(trouble)
+                continue
+            async with database.transaction() as tx:
+                await handlers.record_end(tx, case, snapshot)
+        return troubles
 
     async def _read_open(self, database: Database) -> int:
         """Read each process of our open set that was not read since the last cycle.
@@ -122,6 +163,8 @@ class Reconciliation:
         return read
 
     async def _take(self, database: Database, after: str, limit: int) -> list[Taken]:
+        if self.draining.is_set():
+            return []
         unread = timedelta(seconds=self.pace.reconcile_every)
         lease = timedelta(seconds=self.pace.lease)
         async with database.transaction() as tx:

@@ -15,7 +15,14 @@ from events.oa import (
 from events.workflow import Decision
 
 from oa_connector.domain.answers import DecidedStep, Snapshot, Status
-from oa_connector.domain.submission import MAX_REASON, Move, Patience, State, Submission
+from oa_connector.domain.submission import (
+    AT_ONCE,
+    MAX_REASON,
+    Move,
+    Patience,
+    State,
+    Submission,
+)
 
 RECONCILIATION = "reconciliation"  # who made a safe repair
 _MAX_OPINION = 1000
@@ -33,6 +40,8 @@ _TAKEN_BACK = {
     Status.TERMINATED,
     Status.EXPIRED,
 }
+_NO_APPROVAL = _TAKEN_BACK - {Status.PENDING}
+_THOUGHT_BETTER = {Status.PENDING, Status.APPROVED}
 
 
 def followed(submission: Submission, snapshot: Snapshot, patience: Patience, now: datetime) -> Move:
@@ -44,8 +53,12 @@ def followed(submission: Submission, snapshot: Snapshot, patience: Patience, now
         return _reread(newest, snapshot, patience, now)
     seen, facts = _read(newest, snapshot, now)
     if snapshot.status is Status.PENDING or _must_wait(seen, snapshot):
+        if seen.state is State.WITHDRAWING:
+            seen, facts = _not_ended(seen, facts, patience, now)
         return replace(_next_look(seen, facts, patience, now), seen=snapshot)
-    closed = replace(seen, state=State.CLOSED, status=snapshot.status, rereads=0)
+    closed = replace(
+        seen, state=State.CLOSED, status=snapshot.status, rereads=0, tries=0, ended_at=now
+    )
     facts = (*facts, _closed(closed, InstanceStatus(snapshot.status.value), snapshot, now))
     return replace(_next_look(closed, facts, patience, now), seen=snapshot)
 
@@ -61,12 +74,28 @@ def _next_look(
     age = now - (seen.opened_at or now)
     match seen.state:
         case State.CLOSED:
-            return Move(seen, facts, due_in=patience.until_reread(seen.rereads, age))
+            ended = now - seen.ended_at if seen.ended_at is not None else age
+            return Move(seen, facts, due_in=patience.until_reread(seen.rereads, ended))
+        case State.WITHDRAWING if seen.tries >= patience.refusals:  # a person knows
+            return Move(seen, facts, due_in=patience.poll_old)
         case State.WITHDRAWING:
-            kept = replace(seen, failures=seen.failures + 1, last_error="the OA has not ended it")
-            return Move(kept, facts, due_in=patience.after_failures(kept.failures))
+            return Move(seen, facts, due_in=patience.after_failures(max(1, seen.tries)))
         case _:
             return Move(seen, facts, due_in=patience.until_next_poll(age))
+
+
+def _not_ended(
+    seen: Submission, facts: tuple[Event, ...], patience: Patience, now: datetime
+) -> tuple[Submission, tuple[Event, ...]]:
+    """The OA still runs what we wanted ended: asked again, and after some times a person is told.
+
+    It is a difference of its own and decides nothing: `drift` stays free for another.
+    """
+    again = replace(seen, tries=seen.tries + 1, last_error="the OA has not ended it")
+    if again.tries != patience.refusals:
+        return again, facts
+    told = drifted(again, Drift.LOST_PUSH, "the OA still runs what was withdrawn", now)
+    return replace(again, missed=Drift.LOST_PUSH), (*facts, told)
 
 
 def _read(
@@ -75,15 +104,17 @@ def _read(
     """The new decisions that count, and the first difference that there is."""
     new = _countable(submission, snapshot)
     facts: list[Event] = [_decided(submission, snapshot.steps[at], at) for at in new]
-    failures = submission.failures if submission.state is State.WITHDRAWING else 0
-    seen = replace(submission, steps_seen=new.stop, failures=failures, last_error=None)
+    seen = replace(submission, steps_seen=new.stop, failures=0, last_error=None)
     if seen.drift is None and (found := _drift(seen, snapshot)):
         facts.append(drifted(seen, *found, now))
         seen = replace(seen, drift=found[0])
     if seen.missed is not None:
-        if facts or snapshot.status is not Status.PENDING:
+        # What we ended is lost until it has ended; what was missed shows at the first reading.
+        is_read = seen.missed is not Drift.LOST_PUSH
+        if snapshot.status is not Status.PENDING or (is_read and facts):
             facts.append(repaired(seen, seen.missed, "read again", now))
-        seen = replace(seen, missed=None)
+            is_read = True
+        seen = replace(seen, missed=None if is_read else seen.missed)
     return seen, tuple(facts)
 
 
@@ -112,10 +143,19 @@ def _drift(seen: Submission, snapshot: Snapshot) -> tuple[Drift, str] | None:
         return Drift.CONTENT_MISMATCH, f"the OA shows content {snapshot.content_hash or 'none'}"
     if _is_other_amount(seen, snapshot):
         return Drift.AMOUNT_MISMATCH, f"the OA shows {snapshot.amount}, sent was {seen.amount}"
-    if len(snapshot.steps) > seen.steps_seen:
-        stranger = snapshot.steps[seen.steps_seen].decided_by
-        return Drift.UNKNOWN_PERSON, f"decided by {stranger}, who is not on the route"
+    if stranger := _stranger(seen, snapshot):
+        return Drift.UNKNOWN_PERSON, stranger
     return _conflict(seen, snapshot)
+
+
+def _stranger(seen: Submission, snapshot: Snapshot) -> str | None:
+    """Who decided and was not asked; or who is asked and cannot decide, having no account there."""
+    if len(snapshot.steps) > seen.steps_seen:
+        return f"decided by {snapshot.steps[seen.steps_seen].decided_by}, who is not on the route"
+    if snapshot.missing and seen.state is State.SUBMITTED:
+        step = seen.form.step(seen.steps_seen)
+        return f"step {step} asks {', '.join(snapshot.missing)}, who has no open account there"
+    return None
 
 
 def _conflict(seen: Submission, snapshot: Snapshot) -> tuple[Drift, str] | None:
@@ -131,19 +171,37 @@ def _conflict(seen: Submission, snapshot: Snapshot) -> tuple[Drift, str] | None:
 def _reread(closed: Submission, snapshot: Snapshot, patience: Patience, now: datetime) -> Move:
     """A process that had ended, read again: an end is not for ever."""
     seen = replace(closed, rereads=closed.rereads + 1, failures=0, last_error=None, missed=None)
+    is_approved = closed.status is Status.APPROVED
+    if closed.farewell is not None and snapshot.status is Status.PENDING and not is_approved:
+        return replace(ended_again(seen), seen=snapshot)
     if closed.drift is not None:
         return _next_look(seen, (), patience, now)  # a person is looking into it
     facts: tuple[Event, ...] = ()
-    found = _conflict(closed, snapshot)
-    if closed.status is Status.APPROVED and snapshot.status in _TAKEN_BACK:
+    found = _conflict(closed, snapshot) or _reopened(closed, snapshot)
+    if is_approved and snapshot.status in _TAKEN_BACK:
         seen = replace(seen, status=snapshot.status)
         facts = (_closed(seen, InstanceStatus.REVOKED, snapshot, now),)
-    elif closed.status is Status.APPROVED and snapshot.status is not closed.status:
+    elif is_approved and snapshot.status is not closed.status:
         found = _drift(seen, snapshot)
     if found is not None and not facts:
         seen = replace(seen, drift=found[0])
         facts = (drifted(seen, *found, now),)
     return replace(_next_look(seen, facts, patience, now), seen=snapshot)
+
+
+def ended_again(closed: Submission) -> Move:
+    """The OA runs what was ended in Tonglu: it has lost our withdrawal, or somebody took it up."""
+    lost = replace(closed, state=State.WITHDRAWING, missed=Drift.LOST_PUSH, tries=0)
+    return Move(lost, due_in=AT_ONCE)
+
+
+def _reopened(closed: Submission, snapshot: Snapshot) -> tuple[Drift, str] | None:
+    """It was no approval when it ended, and the OA has thought better of it: never a yes for us."""
+    is_ours = closed.farewell is not None and closed.farewell.decision is not None
+    if is_ours or closed.status not in _NO_APPROVAL or snapshot.status not in _THOUGHT_BETTER:
+        return None
+    said = f"the OA ended it as {closed.status}, and now says {snapshot.status}"
+    return Drift.STATE_CONFLICT, said
 
 
 def drifted(submission: Submission, drift: Drift, detail: str, now: datetime) -> OADriftDetected:

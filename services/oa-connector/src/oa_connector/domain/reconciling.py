@@ -1,15 +1,16 @@
 """Comparing what an OA lists with what we know: which difference it is, and what mends it."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from events import DocumentId, InstanceId, TaskId, TenantId
+from events import DocumentId, Event, InstanceId, TaskId, TenantId
 from events.oa import Drift, OADriftDetected
 
-from oa_connector.domain.answers import Instance, Window
-from oa_connector.domain.following import repaired
+from oa_connector.domain.answers import Instance, Status, Window
+from oa_connector.domain.following import drifted, ended_again, repaired
 from oa_connector.domain.submission import (
     AT_ONCE,
     MAX_REASON,
@@ -17,6 +18,7 @@ from oa_connector.domain.submission import (
     Move,
     State,
     Submission,
+    anew,
 )
 
 # `document@revision`, or the id of a task: `document.revision.step.turn`.
@@ -73,16 +75,15 @@ def compared(submission: Submission, listed: Instance) -> Move | None:
     """What a listed process says about its submission; None: nothing that we do not know."""
     if submission.instance_id is not None and submission.instance_id != listed.instance_id:
         return None  # a ghost: see `is_ghost`
+    is_approved = submission.status is Status.APPROVED
     match submission.state:
-        case State.SUBMITTED if not listed.is_open:
+        case State.SUBMITTED if not listed.is_open or _has_moved(submission, listed):
             return Move(replace(submission, missed=Drift.MISSED_CALLBACK), due_in=AT_ONCE)
-        case State.SUBMITTED if _has_moved(submission, listed):
-            return Move(replace(submission, missed=Drift.MISSED_CALLBACK), due_in=AT_ONCE)
-        case State.CLOSED if listed.is_open and submission.farewell is not None:
-            again = replace(submission, state=State.WITHDRAWING, missed=Drift.LOST_PUSH)
-            return Move(again, due_in=AT_ONCE)
-        case State.CLOSED if _has_moved(submission, listed):
-            return Move(submission, due_in=AT_ONCE)
+        case State.CLOSED if listed.is_open and submission.farewell and not is_approved:
+            # It may be a create that nobody had found when it was given up.
+            return ended_again(replace(submission, instance_id=listed.instance_id))
+        case State.CLOSED if (listed.is_open and is_approved) or _has_moved(submission, listed):
+            return Move(submission, due_in=AT_ONCE)  # taken back, perhaps: it is read first
         case _:
             return None
 
@@ -101,28 +102,70 @@ def is_ghost(submission: Submission, listed: Instance) -> bool:
     return is_settled and listed.is_open and known is not None and known != listed.instance_id
 
 
-def ghost_ended(submission: Submission, ghost: InstanceId, now: datetime) -> Move:
-    fact = repaired(submission, Drift.GHOST, f"ended {ghost}, kept {submission.instance_id}", now)
-    return Move(submission, (fact,))
+def ghost_ended(submission: Submission, ghost: InstanceId, now: datetime) -> Event:
+    return repaired(submission, Drift.GHOST, f"ended {ghost}, kept {submission.instance_id}", now)
+
+
+def ghost_left(submission: Submission, ghost: InstanceId, now: datetime) -> Event:
+    """The OA does not end the second process: a person must."""
+    detail = f"the OA runs {ghost} beside {submission.instance_id}, and has not ended it"
+    return drifted(replace(submission, instance_id=ghost), Drift.GHOST, detail, now)
+
+
+class RepairNotPossibleError(Exception):
+    """That would mend nothing; `possible` names what would."""
+
+    def __init__(self, drift: Drift, possible: Sequence[Repair]) -> None:
+        super().__init__(drift)
+        self.drift = drift
+        self.possible = ", ".join(possible)
+
+
+def demand_possible(drift: Drift, submission: Submission | None, repair: Repair) -> None:
+    """Refuse what would close the case and do nothing, or ask people whose answers do not count.
+
+    Raises:
+        RepairNotPossibleError: naming what is possible.
+    """
+    possible = [Repair.WITHDRAW, Repair.DISMISS]
+    if drift is Drift.GHOST:
+        possible = [Repair.READ_AGAIN, *possible]
+    elif drift is not Drift.ORPHAN and submission is not None:
+        if submission.instance_id is not None:
+            possible = [Repair.READ_AGAIN, *possible]
+        else:
+            possible.remove(Repair.WITHDRAW)
+        # A whole approval that differs is decided in Tonglu from then on, whatever the OA says.
+        if submission.task_id is not None:
+            possible.append(Repair.SEND_AGAIN)
+    if repair not in possible:
+        raise RepairNotPossibleError(drift, possible)
 
 
 def mended(submission: Submission, drift: Drift, repair: Repair, now: datetime, by: str) -> Move:
     """What an administrator had done about a difference.
 
-    To read again believes nothing: what still differs is found again.
+    To read again believes nothing: what still differs is found again. `due_in` None: nothing
+    changes. Of ghosts and orphans the next reconciliation takes care: they are no part of it.
     """
     fact = (repaired(submission, drift, repair, now, by),)
-    trusted = replace(submission, drift=None)
+    trusted = replace(submission, drift=None) if submission.drift is drift else submission
+    is_beside = drift in {Drift.GHOST, Drift.ORPHAN}
     match repair:
-        case Repair.READ_AGAIN if submission.instance_id is not None:
-            return Move(replace(trusted, state=State.SUBMITTED), fact, due_in=AT_ONCE)
-        case Repair.WITHDRAW if submission.instance_id is not None:
+        case _ if is_beside:
+            return Move(submission, fact)
+        case Repair.READ_AGAIN if drift is Drift.LOST_PUSH:
+            return Move(replace(submission, tries=0), fact, due_in=AT_ONCE)
+        case Repair.READ_AGAIN:
+            is_over = submission.farewell is not None
+            state = State.WITHDRAWING if is_over else State.SUBMITTED
+            return Move(replace(trusted, state=state, tries=0), fact, due_in=AT_ONCE)
+        case Repair.WITHDRAW:
             farewell = submission.farewell or Farewell(f"withdrawn by {by}")
-            wanted = replace(submission, state=State.WITHDRAWING, farewell=farewell)
+            wanted = replace(submission, state=State.WITHDRAWING, farewell=farewell, tries=0)
             return Move(wanted, fact, due_in=AT_ONCE)
         case Repair.SEND_AGAIN:
-            again = replace(trusted, state=State.UNKNOWN, attempt=1, lookups=0, instance_id=None)
-            return Move(again, fact, due_in=AT_ONCE)
+            return Move(anew(submission), fact, due_in=AT_ONCE)
         case _:
             return Move(submission, fact)
 
@@ -145,7 +188,7 @@ def orphan(tenant: TenantId, listed: Instance) -> Difference | None:
     )
 
 
-def orphan_found(difference: Difference, now: datetime) -> OADriftDetected:
+def told(difference: Difference, now: datetime) -> OADriftDetected:
     return OADriftDetected(
         document_id=difference.document_id,
         revision=difference.revision,

@@ -1,6 +1,5 @@
 """Submissions of documents and tasks to an OA: their states, and how one gets there and back."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -8,18 +7,15 @@ from enum import StrEnum
 from typing import Any
 
 from events import ContentHash, DocumentId, Event, InstanceId, TaskId, TenantId
-from events.oa import Drift, OAInstanceOpened, OASubmissionStuck
+from events.oa import Drift, OASubmissionStuck
 from events.workflow import ApprovalRequested, ApprovalTaskAssigned, Decision
 
 from oa_connector.domain.answers import (
     Form,
     Idempotency,
-    Instance,
     Snapshot,
     Status,
     SubmitApproval,
-    SubmitOutcome,
-    SubmitResult,
 )
 
 MAX_REASON = 200
@@ -55,10 +51,12 @@ class Farewell:
 class Submission:
     """One process on its way through an OA: of a document's revision, or of one mirrored task.
 
+    `attempt` counts creates; 0: a person has it sent anew, and what does not fit is ended first.
     `lookups` counts searches by business key that found nothing since the last create;
     `failures` counts calls in a row that did not come through; `hints` counts callbacks;
+    `tries` counts what was asked in vain at its end: its note, then its end;
     `rereads` counts looks at a process that has ended. `version` is the newest one seen.
-    `missed`: reconciliation has seen that it moved on and nobody told us.
+    `missed`: a difference that is being repaired, and is said when it is gone.
     """
 
     document_id: DocumentId
@@ -72,6 +70,7 @@ class Submission:
     attempt: int = 1
     lookups: int = 0
     failures: int = 0
+    tries: int = 0
     hints: int = 0
     steps_seen: int = 0
     rereads: int = 0
@@ -83,6 +82,7 @@ class Submission:
     farewell: Farewell | None = None
     is_annotated: bool = False
     opened_at: datetime | None = None
+    ended_at: datetime | None = None  # when we saw that it had ended
     last_error: str | None = None
     lease_until: datetime | None = None
 
@@ -126,7 +126,9 @@ class Patience:
     `lookups`: the waits before each search by business key after a create of unknown outcome;
     `attempts`: creates whose outcome stayed unknown before a person must look; `rereads`: the
     waits before each look at a process that has ended, the last of them repeated until `watched`.
-    `idempotency` is the OA's: it says what may follow on an unknown create.
+    `notes`: tries to leave a note before the process is ended without it; `refusals`: withdrawals
+    in vain before a person is told, one where only a person can end it. `idempotency` is the OA's:
+    it says what may follow on an unknown create.
     """
 
     lookups: tuple[timedelta, ...] = tuple(timedelta(seconds=wait) for wait in (1, 5, 30))
@@ -138,6 +140,8 @@ class Patience:
         timedelta(minutes=wait) for wait in (1, 5, 30, 360, 1440)
     )
     watched: timedelta = timedelta(days=30)
+    notes: int = 8
+    refusals: int = 5
     idempotency: Idempotency = Idempotency.SEARCHABLE
 
     def after_failures(self, failures: int) -> timedelta:
@@ -240,18 +244,28 @@ def stuck(submission: Submission, reason: str, now: datetime) -> Move:
     return Move(replace(submission, state=State.NEEDS_HUMAN, last_error=reason), (fact,))
 
 
+def anew(submission: Submission) -> Submission:
+    """To be looked for; what does not fit is ended, and where nothing is left it is created."""
+    return replace(submission, state=State.UNKNOWN, attempt=0, lookups=0, drift=None)
+
+
 def retried(submission: Submission) -> Move:
-    """A person has looked: search the OA once more, and create only if nothing is found.
+    """A person has looked: search the OA once more, and create only if nothing fits.
 
     Raises:
         SubmissionNotStuckError: it does not wait for a person.
     """
     if submission.state is not State.NEEDS_HUMAN:
         raise SubmissionNotStuckError(submission.state)
-    again = replace(
-        submission, state=State.UNKNOWN, attempt=1, lookups=0, instance_id=None, drift=None
-    )
-    return Move(again, due_in=AT_ONCE)
+    return Move(anew(submission), due_in=AT_ONCE)
+
+
+def stranded(submission: Submission, now: datetime) -> Move:
+    """Its OA is not in our settings: told once, and one that is to end anyway is given up then."""
+    reason = f"no OA is configured under the name {submission.tenant!r}"[:MAX_REASON]
+    if submission.farewell is not None and submission.last_error == reason:
+        return Move(replace(submission, state=State.CLOSED))
+    return stuck(submission, reason, now)
 
 
 def withdrawn(submission: Submission, farewell: Farewell) -> Move | None:
@@ -259,7 +273,7 @@ def withdrawn(submission: Submission, farewell: Farewell) -> Move | None:
 
     Where a create may be under way, the farewell waits on the row until its outcome is known.
     """
-    wanted = replace(submission, farewell=farewell)
+    wanted = replace(submission, farewell=_fuller(submission.farewell, farewell), tries=0)
     match submission.state:
         case State.CLOSED if submission.instance_id and farewell.note and not submission.farewell:
             return Move(wanted, due_in=AT_ONCE)  # it has ended there too: its people are told
@@ -267,96 +281,28 @@ def withdrawn(submission: Submission, farewell: Farewell) -> Move | None:
             return None
         case State.NEW:
             return Move(replace(wanted, state=State.CLOSED))
-        case State.NEEDS_HUMAN if submission.instance_id is None:
-            return Move(replace(wanted, state=State.CLOSED))
+        case State.NEEDS_HUMAN if submission.instance_id is None:  # one may have turned up since
+            return Move(replace(wanted, state=State.UNKNOWN, lookups=0), due_in=AT_ONCE)
         case State.NEEDS_HUMAN | State.SUBMITTED:
             return Move(replace(wanted, state=State.WITHDRAWING), due_in=AT_ONCE)
         case _:
             return Move(wanted)
 
 
-def not_created(
-    submission: Submission, result: SubmitResult, patience: Patience, now: datetime
-) -> Move:
-    """What follows from a create that was not accepted."""
-    seen = replace(submission, last_error=result.detail[:MAX_REASON])
-    if result.outcome is SubmitOutcome.DUPLICATE:
-        return Move(replace(seen, state=State.UNKNOWN, lookups=0), due_in=AT_ONCE)
-    if result.outcome is SubmitOutcome.UNKNOWN:
-        return _unknown(seen, patience)
-    if submission.farewell is not None:
-        return Move(replace(seen, state=State.CLOSED))
-    if result.outcome is SubmitOutcome.REJECTED:
-        return stuck(submission, result.detail, now)
-    later = replace(seen, state=State.NEW, failures=seen.failures + 1)
-    return Move(later, due_in=patience.after_failures(later.failures))
+def _fuller(before: Farewell | None, farewell: Farewell) -> Farewell:
+    """A task that was decided ends its approval too: who decided is still to be told there."""
+    is_fuller = before is not None and (before.note is not None or before.decision is not None)
+    return before if before is not None and is_fuller else farewell
 
 
-def _unknown(seen: Submission, patience: Patience) -> Move:
-    """An OA that knows our key may be sent it again; any other is searched first."""
-    if patience.idempotency in {Idempotency.SERVER_KEY, Idempotency.UPSERT}:
-        again = replace(seen, state=State.NEW, failures=seen.failures + 1)
-        return Move(again, due_in=patience.after_failures(again.failures))
-    return Move(replace(seen, state=State.UNKNOWN, lookups=0), due_in=patience.lookups[0])
+def note_due(submission: Submission) -> str | None:
+    """What the people of its process are still to read there."""
+    farewell = submission.farewell
+    return None if farewell is None or submission.is_annotated else farewell.note
 
 
-def unreachable(submission: Submission, error: str, patience: Patience) -> Move:
-    """The OA did not answer a question: ask again later, for as long as it takes."""
-    back = {State.SUBMITTING: State.UNKNOWN, State.RESOLVING: State.UNKNOWN}
-    seen = replace(
-        submission,
-        state=back.get(submission.state, submission.state),
-        failures=submission.failures + 1,
-        last_error=error[:MAX_REASON],
-    )
-    return Move(seen, due_in=patience.after_failures(seen.failures))
-
-
-def keeper(instances: Sequence[Instance], content_hash: str) -> Instance | None:
-    """Of several processes for one document the oldest with its content; the others must go."""
-    return next((one for one in instances if one.content_hash == content_hash), None)
-
-
-def looked_up(
-    submission: Submission, instances: Sequence[Instance], patience: Patience, now: datetime
-) -> Move:
-    """What follows from the processes that the OA has under the business key, oldest first."""
-    found = keeper(instances, submission.content_hash)
-    if found is not None:
-        return _opened(submission, found, now)
-    if instances:
-        lost = "the OA holds it with another content hash, or without one"
-        return replace(stuck(submission, lost, now), is_form_broken=submission.attempt == 1)
-    return _found_nothing(submission, patience, now)
-
-
-def _found_nothing(submission: Submission, patience: Patience, now: datetime) -> Move:
-    """Look again while something may still turn up; then it does not exist: create it anew."""
-    seen = replace(submission, lookups=submission.lookups + 1, failures=0)
-    if seen.lookups < len(patience.lookups):
-        return Move(replace(seen, state=State.UNKNOWN), due_in=patience.lookups[seen.lookups])
-    if seen.farewell is not None:
-        return Move(replace(seen, state=State.CLOSED))
-    if seen.instance_id is not None:
-        lost = "the OA accepted it and cannot find it by its business key"
-        return replace(stuck(seen, lost, now), is_form_broken=True)
-    if patience.idempotency is Idempotency.NONE:
-        return stuck(seen, f"it may exist, and the OA cannot be searched: {seen.last_error}", now)
-    if seen.attempt >= patience.attempts:
-        return stuck(seen, f"not created after {seen.attempt} attempts: {seen.last_error}", now)
-    again = replace(seen, state=State.NEW, attempt=seen.attempt + 1, lookups=0)
-    return Move(again, due_in=AT_ONCE)
-
-
-def _opened(submission: Submission, found: Instance, now: datetime) -> Move:
-    is_wanted = submission.farewell is None
-    opened = replace(
-        submission,
-        state=State.SUBMITTED if is_wanted else State.WITHDRAWING,
-        instance_id=found.instance_id,
-        opened_at=now,
-        failures=0,
-        last_error=None,
-    )
-    # The first look follows at once: what the OA called back before this commit was not ours yet.
-    return Move(opened, (OAInstanceOpened(**opened.facts, opened_at=now),), due_in=AT_ONCE)
+def note_not_left(submission: Submission, patience: Patience, *, is_refused: bool) -> Submission:
+    """Refused for good, or tried often enough: its process is ended without the note."""
+    tries = submission.tries + 1
+    is_dropped = is_refused or tries >= patience.notes
+    return replace(submission, is_annotated=is_dropped, tries=0 if is_dropped else tries)

@@ -72,10 +72,10 @@ async def resolve_case(tx: Tx, id_: UUID, repair: Repair, note: str, by: str) ->
 
 
 async def to_withdraw(tx: Tx, tenant: TenantId) -> list[Case]:
-    """Orphans that a person wants ended, and that the OA still runs as far as we know."""
+    """Ghosts and orphans that a person wants ended, or says are; the OA is yet to show it."""
     rows = await tx.fetch(
-        "SELECT * FROM drift WHERE tenant = $1 AND repair = 'withdraw' AND done_at IS NULL"
-        " AND drift = 'orphan' ORDER BY resolved_at LIMIT 100",
+        "SELECT * FROM drift WHERE tenant = $1 AND repair IN ('withdraw', 'read_again')"
+        " AND done_at IS NULL AND drift IN ('ghost', 'orphan') ORDER BY resolved_at LIMIT 100",
         tenant,
     )
     return [_case(row) for row in rows]

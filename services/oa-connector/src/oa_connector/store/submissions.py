@@ -99,6 +99,7 @@ async def save(tx: Tx, submission: Submission, due_at: datetime | None) -> None:
                steps_seen = $6, instance_id = $7, drift = $8, farewell = $9,
                opened_at = $10, last_error = $11, lease_until = $12, updated_at = $13,
                status = $14, version = $15, rereads = $16, missed = $17, is_annotated = $18,
+               tries = $20, ended_at = $21,
                read_at = CASE WHEN lease_until IS NULL THEN read_at ELSE $13 END,
                next_at = CASE WHEN $2 = 'NEEDS_HUMAN' THEN NULL WHEN $2 = 'CLOSED' THEN $19
                               ELSE coalesce($19, next_at) END
@@ -109,6 +110,16 @@ async def save(tx: Tx, submission: Submission, due_at: datetime | None) -> None:
         *(_written(submission.farewell), submission.opened_at, submission.last_error),
         *(submission.lease_until, tx.now, submission.status, list(submission.version)),
         *(submission.rereads, submission.missed, submission.is_annotated, due_at),
+        *(submission.tries, submission.ended_at),
+    )
+
+
+async def save_note(tx: Tx, held: Submission) -> None:
+    """What became of its note, while its holder goes on; nothing where the lease has passed."""
+    await tx.execute(
+        "UPDATE submission SET is_annotated = $3, tries = $4"
+        " WHERE business_key = $1 AND lease_until = $2",
+        *(held.business_key, held.lease_until, held.is_annotated, held.tries),
     )
 
 
@@ -170,11 +181,12 @@ async def take_open(
 
 
 async def take_strangers(tx: Tx, known: Sequence[TenantId]) -> list[Taken]:
-    """Rows to send to an OA that our settings do not name; locked."""
+    """Rows of an OA that our settings do not name and that nobody works on; locked."""
     rows = await tx.fetch(
-        "SELECT * FROM submission WHERE next_at IS NOT NULL AND state = 'NEW'"
-        " AND NOT tenant = ANY($1) LIMIT 100 FOR UPDATE SKIP LOCKED",
-        known,
+        "SELECT * FROM submission WHERE next_at IS NOT NULL AND state <> 'CLOSED'"
+        " AND NOT tenant = ANY($1) AND (lease_until IS NULL OR lease_until <= $2)"
+        " LIMIT 100 FOR UPDATE SKIP LOCKED",
+        *(known, tx.now),
     )
     return [_taken(row) for row in rows]
 

@@ -34,6 +34,10 @@ class PausedError(NotSentError):
     """The breaker of this OA is open: it has failed too often and is left alone for a while."""
 
 
+class RefusedError(OAError):
+    """The OA said no to this very request: the same one again changes nothing."""
+
+
 class ContractError(OAError):
     """The OA answered in a shape that we do not know: it is probed again."""
 
