@@ -128,13 +128,13 @@ async def _deciding(at: Servers) -> tuple[Figure, dict[str, str]]:
         script = await _decided_one(database, tokens, port)
 
         async def by_http() -> float:
-            requests = _decisions(tokens, await _asked(database, _new_ids(DECISIONS)))
+            requests = _decisions(tokens, await asked(database, new_ids(DECISIONS)))
             return DECISIONS / float((await load(port, requests))["seconds"])
 
         async def by_pgbench() -> float:
             batch, each = str(uuid4()), DECISIONS // CONNECTIONS
             ids = [f"{batch}-{c}-{n}" for c in range(CONNECTIONS) for n in range(1, each + 1)]
-            await _asked(other, ids)
+            await asked(other, ids)
             return await pgbench(other_dsn, script.replace("{batch}", batch), each)
 
         before = cpu_seconds(workflow)
@@ -155,11 +155,11 @@ async def _deciding(at: Servers) -> tuple[Figure, dict[str, str]]:
     return figure, {"CPU of workflow per decision": f"{spent:.2f} ms"}
 
 
-def _new_ids(count: int) -> list[str]:
+def new_ids(count: int) -> list[str]:
     return [str(uuid4()) for _ in range(count)]
 
 
-async def _asked(database: Database, ids: Sequence[str]) -> list[str]:
+async def asked(database: Database, ids: Sequence[str]) -> list[str]:
     """Open an approval of each document; the ids of their tasks. No fact of it is kept."""
     async with database.transaction() as tx:
         await on_claims(tx, [_handed_in(id_) for id_ in ids])
@@ -186,8 +186,8 @@ def _decisions(tokens: Issuer, tasks: Sequence[str]) -> list[str]:
 
 async def _decided_one(database: Database, tokens: Issuer, port: int) -> str:
     """Decide one task by HTTP; a script that writes for another what the service wrote for it."""
-    (id_,) = _new_ids(1)
-    await load(port, _decisions(tokens, await _asked(database, [id_])))
+    (id_,) = new_ids(1)
+    await load(port, _decisions(tokens, await asked(database, [id_])))
     answered = await database.pool.fetchrow("SELECT request_hash, response FROM idempotency")
     facts = await database.pool.fetch(
         "SELECT topic, version, type, headers, payload FROM outbox WHERE key = $1 ORDER BY seq", id_

@@ -19,6 +19,7 @@ PARTS = (
     "latency",
     "submit",
     "approvals",
+    "pages",
     "road",
     "reconcile",
     "view",

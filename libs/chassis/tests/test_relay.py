@@ -146,6 +146,13 @@ async def test_an_oversized_event_is_refused_before_it_reaches_the_outbox(bus: B
         )
 
 
+async def test_fact_is_refused_where_no_transaction_would_keep_it(bus: Bus) -> None:
+    with pytest.raises(RuntimeError, match="no transaction keeps it"):
+        async with bus.database.reading() as tx:
+            tx.emit(bus.event(key_="k", n=1))
+    assert await bus.count("outbox") == 0
+
+
 async def test_a_row_that_the_broker_refuses_is_parked_and_the_others_flow(
     kafka: Any, postgres: Any, database: Database
 ) -> None:

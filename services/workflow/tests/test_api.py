@@ -7,6 +7,7 @@ import pytest
 from events import EmployeeId
 from events.oa import Drift, OADriftDetected
 from workflow.approval import handlers
+from workflow.approval.api.models import InboxPage
 
 HASH = "ab" * 32
 TASK = "c-1.1.1.1"
@@ -44,6 +45,8 @@ async def test_my_open_tasks_say_what_they_are_about_and_why_they_are_mine(submi
     )
     assert task["total"] == {"amount": "120.50", "currency": "CNY"}
     assert task["content_hash"] == HASH
+    # It is written without its model, and is what the model promises all the same.
+    assert InboxPage.model_validate(page).model_dump(mode="json") == page
     assert (await read("zhao", "/api/tasks")).json()["items"] == []
 
 

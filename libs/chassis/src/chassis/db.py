@@ -224,5 +224,18 @@ class Database:
         if tx.emitted and self.on_facts is not None:
             self.on_facts()
 
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[Tx]:
+        """For a single query, which is a transaction of its own: two round trips less.
+
+        Raises:
+            RuntimeError: something was emitted, which nothing here would keep.
+        """
+        async with self.pool.acquire(timeout=self.acquire_timeout) as connection:
+            tx = Tx(connection=connection, now=self.clock())
+            yield tx
+            if tx.emitted:
+                raise RuntimeError("a fact was emitted where no transaction keeps it")
+
     async def close(self) -> None:
         await self.pool.close()

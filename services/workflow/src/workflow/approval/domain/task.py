@@ -124,16 +124,16 @@ class Verdict(Struct, frozen=True):
 class Waiting(Struct, frozen=True):
     """An open task with what it is about, why it is this person's, and where it is decided."""
 
+    total: Money
+    part: Part
     task_id: TaskId
     document_id: DocumentId
     revision: int
     step: int
     step_name: str
-    part: Part
     rule: str
     acting_for: EmployeeId | None
     title: str
-    total: Money
     submitter_id: EmployeeId
     content_hash: ContentHash
     assignee_id: EmployeeId
