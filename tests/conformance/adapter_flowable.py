@@ -40,7 +40,7 @@ async def opened() -> AsyncIterator["FlowableOA"]:
         secrets = {"password": PASSWORD, "callback": CALLBACK_SECRET}
         access = FlowableAccess(proxy.url, "oa-admin", secrets.__getitem__, deploy=True)
         # A breaker that opens late: the suite itself makes trouble.
-        port = Flowable(access, Limits(failures=50), Accounts())
+        port = Flowable(access, Limits(failures=50, people=0), Accounts())
         stack.push_async_callback(port.close)
         yield FlowableOA(url, proxy, listener, port)
 
@@ -129,6 +129,16 @@ class FlowableOA:
             yield
         finally:
             await self._call("oa-admin", "DELETE", f"/repository/deployments/{made['id']}")
+
+    @contextlib.asynccontextmanager
+    async def without(self, who: str) -> AsyncIterator[None]:
+        """Flowable has no account that is closed: it is there or not."""
+        await self._call("oa-admin", "DELETE", f"/identity/users/{who}")
+        try:
+            yield
+        finally:
+            user = {"id": who, "firstName": who, "lastName": "", "password": PASSWORD}
+            await self._call("oa-admin", "POST", "/identity/users", json=user)
 
     async def comments(self, instance_id: InstanceId) -> list[str]:
         """On the process; after its end, in a task that whoever decided finds in the list."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 from events import InstanceId
-from kit import Listener, Proxy, own_stack
+from kit import Absent, Listener, Proxy, own_stack
 from local_stack.process import Process, answers
 from oa_connector import profiles
 from oa_connector.domain import Accounts
@@ -112,6 +112,11 @@ class SoapOA:
             yield
         finally:
             await self._do("form", "", fields=_FORM)
+
+    @contextlib.asynccontextmanager
+    async def without(self, who: str) -> AsyncIterator[None]:
+        raise Absent(f"a call by which it says whether {who} is still there")
+        yield
 
     async def comments(self, instance_id: InstanceId) -> list[str]:
         found: list[str] = await self._do("remarks", instance_id)

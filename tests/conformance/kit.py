@@ -76,6 +76,9 @@ class Rig(Protocol):
     def change_form(self, template: str) -> contextlib.AbstractAsyncContextManager[None]:
         """An administrator changes the form's definition, for a while."""
 
+    def without(self, who: str) -> contextlib.AbstractAsyncContextManager[None]:
+        """An administrator closes a person's account, for a while."""
+
     async def comments(self, instance_id: InstanceId) -> list[str]:
         """The notes that people see in the OA."""
 
@@ -130,7 +133,8 @@ async def eventually(look: Callable[[], Awaitable[T]], holds: Callable[[T], bool
 class Proxy:
     """Stands between the adapter and the OA and misbehaves when it is told to.
 
-    One request a connection. `cut`: the next reply is thrown away after the OA has given it all.
+    One request a connection. `cut`: the next reply to more than a question (GET) is thrown away
+    after the OA has given it all.
     `page`: every answer is this one, and the OA hears nothing. `ahead`: by how much the OA's
     clock seems to run ahead. `edits`: what is written in its answers instead.
     """
@@ -195,7 +199,7 @@ class Proxy:
         if self.page is not None:
             return response(*self.page)
         reply = await self._forwarded(head, body)
-        if self.cut:
+        if self.cut and not head.startswith(b"GET "):
             self.cut = False
             return None
         for old, new in self.edits:

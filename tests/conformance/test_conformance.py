@@ -140,6 +140,32 @@ async def test_a_return_is_read_with_person_and_opinion(rig: Rig):
     assert steps(seen) == [("chen", "return", "请补发票")]
 
 
+@pytest.mark.conformance(
+    "审批人在 OA 无账号，送审被拒", "an approver without an account is refused"
+)
+async def test_an_approver_without_an_account_is_refused(rig: Rig):
+    wanted = command(rig.template, "chen", "nobody-here")
+    result = await rig.port.submit(wanted)
+    if result.outcome is SubmitOutcome.ACCEPTED:
+        raise Absent("a look at who has an account")
+    assert (result.outcome, "nobody-here" in result.detail) == (SubmitOutcome.REJECTED, True)
+    assert await rig.port.resolve(wanted.business_key) == []
+
+
+@pytest.mark.conformance(
+    "审批人账号已停用可察觉", "an approver whose account was closed is noticed"
+)
+async def test_an_approver_whose_account_was_closed_is_missing_until_it_is_open_again(rig: Rig):
+    instance_id = await created(rig, command(rig.template, "chen"))
+    assert (await rig.port.fetch(instance_id)).missing == ()
+    async with rig.without("chen"):
+        seen = await rig.port.fetch(instance_id)
+        assert (seen.status, seen.missing) == (Status.PENDING, ("chen",))
+    assert (await rig.port.fetch(instance_id)).missing == ()
+    await rig.decide(instance_id, "chen", "approve", "回来了")
+    assert steps(await until(rig, instance_id, Status.APPROVED)) == [("chen", "approve", "回来了")]
+
+
 @pytest.mark.conformance("逐级审批，未完不算数", "part of the steps is no decision")
 async def test_the_first_of_two_approvals_is_no_decision(rig: Rig):
     instance_id = await created(rig, command(rig.template))

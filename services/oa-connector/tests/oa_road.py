@@ -34,6 +34,7 @@ QUICK = Patience(
     longest=timedelta(seconds=1),
     poll_young=timedelta(milliseconds=200),
 )
+LIMITS = Limits(rest=0.2)
 PACE = Pace(poll=0.05, call=5.0, lease=11.0)
 START = b"POST /process-api/runtime/process-instances "
 
@@ -159,10 +160,12 @@ class Proxy:
             writer.write(reply)
 
 
-def flowable_at(people: People, url: str | None = None, **changed) -> Flowable:
+def flowable_at(
+    people: People, url: str | None = None, limits: Limits = LIMITS, **changed
+) -> Flowable:
     user, password = people.admin
     access = FlowableAccess(url or people.url, user, lambda _: password, **changed)
-    return Flowable(access, Limits(rest=0.2), Accounts())
+    return Flowable(access, limits, Accounts())
 
 
 @asynccontextmanager

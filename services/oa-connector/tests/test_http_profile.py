@@ -279,8 +279,8 @@ def process(state: str, *steps: dict, approvers: int = 1) -> dict:
     }
 
 
-def step(state: str, by: str = "boss") -> dict:
-    return {"state": state, "who": "boss", "by": by, "at": "2026-11-24 19:00", "note": "好"}
+def step(state: str, by: str = "boss", at: str = "2026-11-24 19:00") -> dict:
+    return {"state": state, "who": "boss", "by": by, "at": at, "note": "好"}
 
 
 @pytest.mark.parametrize(
@@ -335,6 +335,67 @@ async def test_a_process_is_read_whole(oa):
     assert one.decided_at == datetime(2026, 11, 24, 11, tzinfo=UTC)
     changed = datetime(2026, 11, 24, 12, tzinfo=UTC)
     assert seen.version == (int(changed.timestamp()) * 1_000_000, 42)
+
+
+@respx.mock
+async def test_decisions_stand_in_the_order_in_which_they_were_made(oa):
+    """Two were asked at once: the OA lists them as it asked, and they decided otherwise."""
+    asked = [step("agree", at="2026-11-24 20:00"), step("agree", by="zhou"), step("agree", by="wu")]
+    body = process("running", *asked, approvers=3)
+    respx.get("http://oa.test/p/7").respond(json=body)
+    seen = await oa.fetch(InstanceId("7"))
+    assert [one.decided_by for one in seen.steps] == ["zhou", "wu", "E1"]
+
+
+def people(reply: httpx.Response | Exception) -> HttpProfile:
+    """The OA with a look-up of people that answers so; the first of the route is its `boss`."""
+    respx.get("http://oa.test/people").mock(side_effect=[reply] * 9)
+    call = {"method": "GET", "path": "/people", "params": {"q": "name=${person}"}}
+    unknown = [{"path": "$.total", "matches": "^0$"}, {"path": "$.closed"}]
+    return adapter(people={"call": call, "unknown_when": unknown})
+
+
+GONE = [httpx.Response(200, json={"total": 0}), httpx.Response(200, json={"closed": "yes"})]
+
+
+@pytest.mark.parametrize("reply", GONE)
+@respx.mock
+async def test_whoever_has_no_open_account_is_not_asked(command, reply):
+    create = respx.post("http://oa.test/start/EXP")
+    oa = people(reply)
+    result = await oa.submit(command)
+    await oa.close()
+    assert result.outcome is SubmitOutcome.REJECTED
+    assert result.detail.startswith("no open account in the OA: boss")
+    assert not create.called
+
+
+@pytest.mark.parametrize("reply", GONE)
+@respx.mock
+async def test_whoever_has_lost_the_account_is_missing_while_asked(reply):
+    oa = people(reply)
+    body = process("running", step("agree", by="wu"), step("wait"), approvers=2)
+    respx.get("http://oa.test/p/7").respond(json=body)
+    seen = await oa.fetch(InstanceId("7"))
+    await oa.close()
+    assert (seen.waiting, seen.missing) == (("E1",), ("E1",))
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        httpx.Response(403, json={"message": "no"}),
+        httpx.Response(404, text=HTML),
+        httpx.Response(200, text=HTML),
+        httpx.Response(200, json={"total": 1}),
+    ],
+)
+@respx.mock
+async def test_only_an_answer_that_says_so_keeps_anybody_from_being_asked(command, reply):
+    respx.post("http://oa.test/start/EXP").respond(json={"id": 7})
+    oa = people(reply)
+    assert (await oa.submit(command)).outcome is SubmitOutcome.ACCEPTED
+    await oa.close()
 
 
 @pytest.mark.parametrize(
@@ -505,6 +566,15 @@ def test_a_token_or_a_certificate_proves_a_callback(verify, right, wrong):
         ({"create__call__refused_when": [{}]}, "give status, path or both"),
         ({"create__call__refused_when": [{"path": "$", "matches": "("}]}, "no regular expression"),
         ({"callback__verify__signed": "${body}"}, "signed must hold"),
+        (
+            {
+                "people": {
+                    "call": {"method": "GET", "path": "/p/${who}"},
+                    "unknown_when": [{"path": "$"}],
+                }
+            },
+            "people: unknown placeholder who; known: person",
+        ),
         ({"auth__kind": "magic"}, "auth: Input tag 'magic'"),
     ],
 )

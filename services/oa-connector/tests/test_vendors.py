@@ -68,6 +68,7 @@ def new(approval):
 )
 @respx.mock
 async def test_each_answer_to_a_create_means_no_more_than_it_says(oa, new, reply, outcome):
+    respx.get(f"{BASE}/identity/users").respond(json={"total": 1})
     respx.post(f"{BASE}/runtime/process-instances").mock(
         **({"side_effect": reply} if isinstance(reply, Exception) else {"return_value": reply})
     )
@@ -78,6 +79,7 @@ async def test_each_answer_to_a_create_means_no_more_than_it_says(oa, new, reply
 
 @respx.mock
 async def test_the_form_holds_amounts_as_text_and_the_content_hash(oa, new):
+    respx.get(f"{BASE}/identity/users").respond(json={"total": 1})
     route = respx.post(f"{BASE}/runtime/process-instances").respond(201, json={"id": "p1"})
     await oa.submit(new)
     sent = json.loads(route.calls.last.request.content)

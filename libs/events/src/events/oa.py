@@ -50,7 +50,7 @@ class Drift(OpenEnum):
     """In what way the OA and Tonglu disagree."""
 
     CONTENT_MISMATCH = "content_mismatch"  # another content was shown to the approver
-    UNKNOWN_PERSON = "unknown_person"  # decided by someone whom the route does not name
+    UNKNOWN_PERSON = "unknown_person"  # decided by, or asked of, someone who is not known
     VANISHED = "vanished"  # the process is gone without a decision
     MISSED_CALLBACK = "missed_callback"  # the OA moved on and did not tell us
     LOST_PUSH = "lost_push"  # what we sent is not there

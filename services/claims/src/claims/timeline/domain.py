@@ -154,7 +154,7 @@ _WORDS_ZH: Mapping[str, str] = {
     "remind": "已提醒",
     "decide": "按规则自动处理",
     "content_mismatch": "内容不符",
-    "unknown_person": "审批人不在审批流中",
+    "unknown_person": "审批人不在审批流中，或在 OA 无账号",
     "missed_callback": "回调丢失",
     "lost_push": "发起丢失",
     "ghost": "重复实例",

@@ -177,9 +177,10 @@ class DecidedStep:
 class Snapshot:
     """All of one process as the OA reports it: the only source of truth about it.
 
-    `steps` holds the decided steps in the order in which they were asked. `version` grows with
+    `steps` holds the decided steps in the order in which they were decided. `version` grows with
     each change in the OA, so that an older answer never overwrites a newer one; () where the OA
-    gives none. `waiting` names whom the OA asks now, where it says so.
+    gives none. `waiting` names whom the OA asks now, where it says so; `missing` those of them who
+    have no account there, so that nobody can decide.
     """
 
     status: Status
@@ -189,6 +190,7 @@ class Snapshot:
     version: tuple[int, ...] = ()
     amount: Decimal | None = None
     waiting: tuple[EmployeeId, ...] = ()
+    missing: tuple[EmployeeId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

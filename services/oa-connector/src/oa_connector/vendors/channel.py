@@ -36,12 +36,14 @@ class Limits:
     """How an OA wants to be treated: calls per second with a burst, and the breaker's patience.
 
     After `failures` failures in a row it is left alone for `rest` seconds, then tried with one.
+    Whoever has an account there is taken to have it for `people` seconds more.
     """
 
     calls_per_second: float = 50
     burst: int = 50
     failures: int = 5
     rest: float = 30.0
+    people: float = 300.0
     timeout: httpx.Timeout = field(
         default_factory=lambda: httpx.Timeout(connect=3.0, read=8.0, write=3.0, pool=3.0)
     )
@@ -56,6 +58,7 @@ class Channel:
         limits: Limits,
         auth: Callable[[], httpx.Auth | None] = lambda: None,
     ) -> None:
+        self.limits = limits
         self._auth = auth
         self._limiter = AsyncLimiter(limits.burst, limits.burst / limits.calls_per_second)
         self._circuits = AsyncCircuitBreakerFactory(limits.failures, limits.rest)

@@ -27,7 +27,7 @@ from oa_connector.domain import (
     SubmitResult,
     Window,
 )
-from oa_connector.vendors import LONGEST_VERSION, ContractError, NotSentError, OAError
+from oa_connector.vendors import LONGEST_VERSION, ContractError, NotSentError, OAError, RefusedError
 from oa_connector.vendors.channel import Channel, Limits, words
 from oa_connector.vendors.flowable.replies import (
     Begun,
@@ -38,8 +38,10 @@ from oa_connector.vendors.flowable.replies import (
     Processes,
     ReplyModel,
     Tasks,
+    Users,
     snapshot,
 )
+from oa_connector.vendors.people import People
 from oa_connector.vendors.secrets import Secrets, secret
 
 PROCESS = "tonglu-approval"  # what we bring along
@@ -90,6 +92,7 @@ class Flowable:
         self._accounts = accounts
         base = f"{access.base_url.rstrip('/')}/process-api"
         self._channel = Channel(base, limits, self._sign_in)
+        self._people = People(accounts, self._knows, limits.people)
 
     @property
     def clock_offset(self) -> timedelta:
@@ -113,6 +116,9 @@ class Flowable:
         )
 
     async def submit(self, command: SubmitApproval) -> SubmitResult:
+        """Flowable takes any name for an approver, and asks nobody then: it is asked first."""
+        if refusal := await self._people.refusal(command.form.approvers):
+            return refusal
         try:
             reply = await self._channel.call(
                 "POST", "/runtime/process-instances", json=self._form(command)
@@ -132,7 +138,8 @@ class Flowable:
         found = await self._all_processes(processInstanceId=instance_id)
         if not found:
             return Snapshot(Status.VANISHED)
-        return snapshot(found[0], (await self._tasks(instance_id)).data, self._accounts)
+        seen = snapshot(found[0], await self._tasks(instance_id), self._accounts)
+        return replace(seen, missing=await self._people.missing(seen.waiting))
 
     async def scan(self, by: Sight, window: Window, cursor: str | None = None) -> Page:
         """Created: begun in the window. Changed: a process or a task of it has ended in it."""
@@ -173,12 +180,12 @@ class Flowable:
         if reply.status_code == httpx.codes.NOT_FOUND:
             reply = await self._note(instance_id, text)
         if not reply.is_success:
-            raise OAError(f"comment: {words(reply)}")
+            raise (RefusedError if _is_refused(reply) else OAError)(f"comment: {words(reply)}")
 
     async def _note(self, instance_id: InstanceId, text: str) -> httpx.Response:
-        decided = [one for one in (await self._tasks(instance_id)).data if one.is_decided]
+        decided = (await self._tasks(instance_id)).decided
         if not decided:
-            raise OAError(f"{instance_id} has ended, and nobody has decided in it")
+            raise RefusedError(f"{instance_id} has ended, and nobody has decided in it")
         note = {"name": _NOTE, "description": text, "assignee": decided[-1].assignee}
         return await self._channel.call("POST", "/runtime/tasks", json=note)
 
@@ -187,6 +194,22 @@ class Flowable:
 
     def _sign_in(self) -> httpx.Auth:
         return httpx.BasicAuth(self._access.username, secret(self._access.secrets, "password"))
+
+    async def _knows(self, account: str) -> bool | None:
+        """Whether it has a user of this name; None where it does not keep its people itself.
+
+        That is so where it keeps not even us: they sign in by something else.
+        """
+        if (is_known := await self._has_user(account)) is not False:
+            return is_known
+        return False if await self._has_user(self._access.username) else None
+
+    async def _has_user(self, account: str) -> bool | None:
+        reply = await self._channel.call("GET", "/identity/users", params={"id": account})
+        try:
+            return self._read(Users, "/identity/users", reply).total > 0
+        except OAError:  # no such list, or not for us: it does not say
+            return None
 
     def _processes(self) -> list[tuple[str, str]]:
         return sorted(self._access.processes.items())
@@ -340,6 +363,12 @@ def _iso(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _is_refused(reply: httpx.Response) -> bool:
+    """A no to this very request, whenever it is sent."""
+    later = {*_LATER, httpx.codes.REQUEST_TIMEOUT}
+    return reply.is_client_error and reply.status_code not in later
+
+
 def _judged(reply: httpx.Response) -> SubmitResult:
     """A create's reply. A 500 of Flowable may be a mistake of ours or of its own: UNKNOWN."""
     if reply.status_code == httpx.codes.CREATED:
@@ -350,6 +379,6 @@ def _judged(reply: httpx.Response) -> SubmitResult:
         return SubmitResult(SubmitOutcome.ACCEPTED, InstanceId(begun.id))
     if reply.status_code in _LATER:
         return SubmitResult(SubmitOutcome.RETRY_LATER, detail=words(reply))
-    if reply.is_client_error and reply.status_code != httpx.codes.REQUEST_TIMEOUT:
+    if _is_refused(reply):
         return SubmitResult(SubmitOutcome.REJECTED, detail=words(reply))
     return SubmitResult(SubmitOutcome.UNKNOWN, detail=words(reply))

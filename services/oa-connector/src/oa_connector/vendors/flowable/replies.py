@@ -1,7 +1,7 @@
 """What Flowable answers, read strictly where a decision hangs on it, and turned into our words."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from oa_connector.domain import Accounts, DecidedStep, Instance, Snapshot, Status
 
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _ENDS = {"approved": Status.APPROVED, "rejected": Status.REJECTED, "returned": Status.RETURNED}
 
 
@@ -89,6 +90,16 @@ class Tasks(ReplyModel):
     total: int
     data: tuple[Task, ...]
 
+    @property
+    def decided(self) -> list[Task]:
+        """In the order in which people decided: of tasks that began together one may wait long."""
+        done = [one for one in self.data if one.is_decided]
+        return sorted(done, key=lambda one: one.end_time or _NEVER)
+
+
+class Users(ReplyModel):
+    total: int
+
 
 class Engine(ReplyModel):
     version: str
@@ -104,16 +115,19 @@ class Definitions(ReplyModel):
     data: tuple[Definition, ...]
 
 
-def snapshot(process: Process, tasks: Sequence[Task], accounts: Accounts) -> Snapshot:
-    """The whole process with what people decided in it."""
+def snapshot(process: Process, tasks: Tasks, accounts: Accounts) -> Snapshot:
+    """The whole process with what people decided in it.
+
+    A task for a group names nobody until one of it takes it: nobody waits alone.
+    """
     content_hash = process.text("contentHash")
-    open_tasks = [one for one in tasks if one.end_time is None and one.assignee]
+    open_tasks = [one for one in tasks.data if one.end_time is None and one.assignee]
     return Snapshot(
         status=process.status,
         content_hash=ContentHash(content_hash) if content_hash else None,
-        steps=tuple(_decided(one, accounts) for one in tasks if one.is_decided),
+        steps=tuple(_decided(one, accounts) for one in tasks.decided),
         ended_at=process.end_time,
-        version=_version(process, tasks),
+        version=_version(process, tasks.data),
         amount=_amount(process.text("amount")),
         waiting=tuple(accounts.from_oa(one.assignee or "") for one in open_tasks),
     )

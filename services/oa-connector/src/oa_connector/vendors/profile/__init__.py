@@ -5,13 +5,8 @@ A transport (HTTP, SOAP) adds its own kind of call and the function that makes o
 """
 
 from oa_connector.vendors.profile.callbacks import callbacks
-from oa_connector.vendors.profile.model import (
-    Call,
-    ProfileBase,
-    ProfileError,
-    load,
-    own_account,
-)
+from oa_connector.vendors.profile.loading import ProfileError, load, own_account
+from oa_connector.vendors.profile.model import Call, ProfileBase
 from oa_connector.vendors.profile.port import ProfiledOA
 from oa_connector.vendors.profile.reading import Extractor, Reply, Sign
 from oa_connector.vendors.profile.sight import Reader

@@ -16,12 +16,12 @@ from oa_connector.vendors import (
     Hint,
     InboundPort,
 )
+from oa_connector.vendors.profile.loading import ProfileError
 from oa_connector.vendors.profile.model import (
     Callback,
     Hmac,
     Mtls,
     ProfileBase,
-    ProfileError,
     Token,
 )
 from oa_connector.vendors.profile.writing import rendered

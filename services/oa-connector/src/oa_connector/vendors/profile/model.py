@@ -2,25 +2,22 @@
 
 import re
 from abc import ABC, abstractmethod
-from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from oa_connector.domain import Ability, Idempotency, Status
-from oa_connector.vendors import NotSentError
 from oa_connector.vendors.profile.reading import (
     Extractor,
     Judged,
     Part,
     Reply,
     Sign,
+    Verdict,
     checked_path,
 )
 from oa_connector.vendors.profile.writing import names
-from oa_connector.vendors.secrets import Secrets, secret
 
 JsonPath = Annotated[str, AfterValidator(checked_path)]
 
@@ -30,10 +27,7 @@ _FORM = frozenset(
 )
 _ONE = frozenset({"instance_id"})
 _STEP = _ONE | {"step_id"}
-
-
-class ProfileError(Exception):
-    """A profile that cannot be used; the message names the file, the field and the rule."""
+_PERSON = frozenset({"person"})
 
 
 class Call(Judged, ABC):
@@ -205,6 +199,21 @@ class Probe(Part, Generic[C]):
     known: Known
 
 
+class PeopleCheck(Part, Generic[C]):
+    """The call that looks up an account, and by what its answer says that there is none.
+
+    An answer that is not accepted says nothing, and holds nobody up.
+    """
+
+    call: C
+    unknown_when: tuple[Sign, ...] = Field(min_length=1)
+
+    def says(self, reply: Reply) -> bool | None:
+        if reply.body is None or self.call.judge(reply) is not Verdict.ACCEPTED:
+            return None
+        return not any(sign.holds(reply) for sign in self.unknown_when)
+
+
 class FormProbe(Part, Generic[C]):
     """The call that shows a template's form; a change of what `parts` find is a changed form."""
 
@@ -282,6 +291,7 @@ class ProfileBase(Part, Generic[C]):
     comment: C | None = None
     probe: Probe[C]
     form: FormProbe[C] | None = None
+    people: PeopleCheck[C] | None = None
     callback: Callback | None = None
 
     def with_claim_url(self, claim_url: str) -> Self:
@@ -329,46 +339,9 @@ class ProfileBase(Part, Generic[C]):
             calls.append(("comment", self.comment, _ONE | {"text"}))
         if self.form is not None:
             calls.append(("form", self.form.call, frozenset({"template"})))
+        if self.people is not None:
+            calls.append(("people", self.people.call, _PERSON))
         return calls
-
-
-P = TypeVar("P", bound=ProfileBase[Any])
-
-
-def load(path: Path, kind: type[P]) -> P:
-    """The profile in a YAML file.
-
-    Raises:
-        ProfileError: it cannot be read, or says something that is not allowed.
-    """
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ProfileError(f"{path}: {error}") from error
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        mistakes = [
-            f"{'.'.join(str(part) for part in one['loc']) or 'the file'}: {one['msg']}"
-            for one in error.errors(include_url=False)
-        ]
-        raise ProfileError("\n".join(f"{path}: {mistake}" for mistake in mistakes)) from error
-
-
-def own_account(profile: ProfileBase[Any], secrets: Secrets) -> str | None:
-    """Who we are in the OA; None where the profile does not say.
-
-    Raises:
-        ProfileError: it names a secret that cannot be read.
-    """
-    if profile.account is None:
-        return None
-    try:
-        return secret(secrets, profile.account)
-    except NotSentError as error:
-        raise ProfileError(
-            f"{profile.name}: account: the secret {profile.account} cannot be read"
-        ) from error
 
 
 def numbers(version: str) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 """An ApprovalPort by a profile, whatever the transport: it sends the calls and reads answers."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
@@ -20,8 +21,9 @@ from oa_connector.domain import (
     SubmitResult,
     Window,
 )
-from oa_connector.vendors import LONGEST_VERSION, ContractError, NotSentError, OAError
+from oa_connector.vendors import LONGEST_VERSION, ContractError, NotSentError, OAError, RefusedError
 from oa_connector.vendors.channel import Channel
+from oa_connector.vendors.people import People
 from oa_connector.vendors.profile.model import Call, Listing, ProfileBase, Steps
 from oa_connector.vendors.profile.reading import Reply, Verdict, values_at
 from oa_connector.vendors.profile.sight import Item, Reader, SeenStep, fingerprint
@@ -49,6 +51,7 @@ class ProfiledOA(Generic[C]):
         self._channel = channel
         self._send = send
         self._reader = reader
+        self._people = People(reader.accounts, self._knows, channel.limits.people)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -98,22 +101,17 @@ class ProfiledOA(Generic[C]):
         )
 
     async def submit(self, command: SubmitApproval) -> SubmitResult:
-        create = self._profile.create
+        if refusal := await self._people.refusal(command.form.approvers):
+            return refusal
         try:
-            reply = await self._send(create.call, self._form_values(command))
+            reply = await self._send(self._profile.create.call, self._form_values(command))
         except NotSentError as error:
             return SubmitResult(SubmitOutcome.RETRY_LATER, detail=str(error))
         except UnsendableError as error:
             return SubmitResult(SubmitOutcome.REJECTED, detail=str(error))
         except OAError as error:
             return SubmitResult(SubmitOutcome.UNKNOWN, detail=str(error))
-        verdict = create.call.judge(reply)
-        if verdict is not Verdict.ACCEPTED:
-            return SubmitResult(_OUTCOMES[verdict], detail=str(reply))
-        found = create.instance_id.one(reply.body, reply.headers)
-        if found is None:
-            return SubmitResult(SubmitOutcome.UNKNOWN, detail=str(reply))
-        return SubmitResult(SubmitOutcome.ACCEPTED, InstanceId(found))
+        return self._judged(reply)
 
     async def resolve(self, business_key: str) -> Sequence[Instance]:
         listing = self._profile.resolve
@@ -131,7 +129,10 @@ class ProfiledOA(Generic[C]):
 
     async def fetch(self, instance_id: InstanceId) -> Snapshot:
         found = await self._read(instance_id)
-        return Snapshot(Status.VANISHED) if found is None else self._reader.snapshot(*found)
+        if found is None:
+            return Snapshot(Status.VANISHED)
+        seen = self._reader.snapshot(*found)
+        return replace(seen, missing=await self._people.missing(seen.waiting))
 
     async def scan(self, by: Sight, window: Window, cursor: str | None = None) -> Page:
         scans = self._profile.scan
@@ -159,6 +160,25 @@ class ProfiledOA(Generic[C]):
 
     async def close(self) -> None:
         await self._channel.close()
+
+    def _judged(self, reply: Reply) -> SubmitResult:
+        create = self._profile.create
+        verdict = create.call.judge(reply)
+        if verdict is not Verdict.ACCEPTED:
+            return SubmitResult(_OUTCOMES[verdict], detail=str(reply))
+        found = create.instance_id.one(reply.body, reply.headers)
+        if found is None:
+            return SubmitResult(SubmitOutcome.UNKNOWN, detail=str(reply))
+        return SubmitResult(SubmitOutcome.ACCEPTED, InstanceId(found))
+
+    async def _knows(self, account: str) -> bool | None:
+        check = self._profile.people
+        if check is None:
+            return None
+        try:
+            return check.says(await self._send(check.call, {"person": account}))
+        except UnsendableError:
+            return None  # a name that its search has no words for
 
     async def _form(self, template: str) -> str | None:
         form = self._profile.form
@@ -256,7 +276,7 @@ class ProfiledOA(Generic[C]):
         try:
             return await self._send(call, values)
         except UnsendableError as error:
-            raise OAError(str(error)) from error
+            raise RefusedError(str(error)) from error
 
     def _demand(self, call: C, reply: Reply) -> None:
         """Go on with an accepted answer only.
@@ -269,7 +289,7 @@ class ProfiledOA(Generic[C]):
             return
         if verdict is Verdict.UNKNOWN and reply.body is not None and reply.status < _ERRORS:
             raise ContractError(f"an answer that the profile does not know: {reply}")
-        raise OAError(str(reply))
+        raise (RefusedError if verdict is Verdict.REFUSED else OAError)(str(reply))
 
     def _written(self, time: datetime) -> str:
         return time.astimezone(self._reader.zone).strftime(self._profile.clock.format)

@@ -104,7 +104,11 @@ class Reader:
         )
 
     def snapshot(self, item: Item, steps: Sequence[SeenStep]) -> Snapshot:
-        """The whole process. Its own steps that we ended ourselves are no decisions."""
+        """The whole process. Its own steps that we ended ourselves are no decisions.
+
+        Decisions stand in the order in which they were made, those of one moment in the OA's: a
+        step that was asked together with others may be decided long after them.
+        """
         where = self.profile.process
         content_hash, amount = item.text(where.content_hash), item.text(where.amount)
         theirs = [one for one in steps if one.is_decided and not self._is_ours(one)]
@@ -116,7 +120,7 @@ class Reader:
         return Snapshot(
             status=status,
             content_hash=ContentHash(content_hash) if content_hash else None,
-            steps=tuple(self._decided(one) for one in theirs),
+            steps=tuple(sorted(map(self._decided, theirs), key=lambda one: one.decided_at)),
             ended_at=ended_at,
             version=self._version(item, steps),
             amount=None if amount is None else money(amount),

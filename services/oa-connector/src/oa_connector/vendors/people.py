@@ -1,0 +1,52 @@
+"""Whether those who are asked have an account in the OA: else nobody there can decide."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from time import monotonic
+
+from events import EmployeeId
+
+from oa_connector.domain import Accounts, SubmitOutcome, SubmitResult
+from oa_connector.vendors import OAError
+
+
+class People:
+    """Asks an OA who has an account there, and remembers a yes for some minutes.
+
+    `ask` says None where the OA cannot tell: what it does not say holds nobody up.
+    """
+
+    def __init__(
+        self, accounts: Accounts, ask: Callable[[str], Awaitable[bool | None]], seconds: float
+    ) -> None:
+        self._accounts = accounts
+        self._ask = ask
+        self._seconds = seconds
+        self._known_until: dict[str, float] = {}
+
+    async def missing(self, people: Iterable[EmployeeId]) -> tuple[EmployeeId, ...]:
+        """Those of them who have no account, or none that is open.
+
+        Raises:
+            OAError: the OA does not answer.
+        """
+        return tuple([one for one in dict.fromkeys(people) if await self._is_missing(one)])
+
+    async def refusal(self, people: Iterable[EmployeeId]) -> SubmitResult | None:
+        """Why nothing is sent that would ask these; None: it can be sent."""
+        try:
+            missing = await self.missing(people)
+        except OAError as error:
+            return SubmitResult(SubmitOutcome.RETRY_LATER, detail=str(error))
+        if not missing:
+            return None
+        named = ", ".join(self._accounts.to_oa(one) for one in missing)
+        return SubmitResult(SubmitOutcome.REJECTED, detail=f"no open account in the OA: {named}")
+
+    async def _is_missing(self, person: EmployeeId) -> bool:
+        account = self._accounts.to_oa(person)
+        if self._known_until.get(account, 0) > monotonic():
+            return False
+        is_known = await self._ask(account)
+        if is_known:
+            self._known_until[account] = monotonic() + self._seconds
+        return is_known is False
