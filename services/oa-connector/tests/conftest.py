@@ -16,6 +16,7 @@ from oa_connector.domain import DecidedStep, Snapshot, Status
 from uuid_utils.compat import uuid7
 
 sys.path.append(str(Path(__file__).parent))  # the tests are no package, and share oa_road.py
+from oa_mirror import Mirror
 from oa_road import People, Proxy, Road
 
 template, database = database_fixture("oa-connector", Path(__file__).parents[1] / "migrations")
@@ -79,3 +80,8 @@ async def proxy(flowable) -> AsyncIterator[Proxy]:
 @pytest.fixture
 def road(database, approval) -> Road:
     return Road(database, approval("chen", "zhou"))
+
+
+@pytest.fixture
+def mirror(database, approval) -> Mirror:
+    return Mirror(database, Road(database, approval("chen", mode=Mode.MIRRORED)), "chen")

@@ -134,6 +134,22 @@ async def test_a_hint_during_a_read_makes_it_read_again_at_once(database, approv
         assert await take(tx, store.FOLLOWING) == []
 
 
+async def test_a_withdrawal_that_came_during_a_read_was_not_refused_by_it(database, approval):
+    event = approval()
+    cancelled = ApprovalCancelled(
+        document_id=event.document_id, revision=1, cancelled_at=event.requested_at
+    )
+    async with database.transaction() as tx:
+        await opened(tx, event)
+        held = (await take(tx, store.FOLLOWING))[0].submission
+        await handlers.on_approval_cancelled(tx, cancelled)
+        still = Snapshot(Status.PENDING, event.content_hash)
+        await handlers.record_snapshot(tx, held, still, replace(PATIENCE, refusals=1))
+        row = (await take(tx, store.FOLLOWING))[0].submission
+        assert (row.state, row.tries) == (State.WITHDRAWING, 0)
+        assert [type(fact) for fact in tx.emitted] == [OAInstanceOpened]
+
+
 async def test_a_create_whose_holder_fell_silent_is_looked_up(database, approval):
     async with database.transaction() as tx:
         await handlers.on_approval_requested(tx, approval())

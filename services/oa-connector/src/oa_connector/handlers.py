@@ -33,6 +33,7 @@ from oa_connector.domain import (
     Repair,
     Request,
     Snapshot,
+    State,
     Status,
     Submission,
     SubmitResult,
@@ -174,7 +175,12 @@ async def record_lookup(
 
 async def record_snapshot(tx: Tx, held: Submission, snapshot: Snapshot, patience: Patience) -> None:
     """The OA reported a whole process."""
-    await _record(tx, held, lambda row: domain.followed(row, snapshot, patience, tx.now))
+    is_asked = held.state is State.WITHDRAWING
+    await _record(
+        tx,
+        held,
+        lambda row: domain.followed(row, snapshot, patience, tx.now, is_asked=is_asked),
+    )
 
 
 async def record_silence(tx: Tx, held: Submission, error: str, patience: Patience) -> None:

@@ -44,8 +44,18 @@ _NO_APPROVAL = _TAKEN_BACK - {Status.PENDING}
 _THOUGHT_BETTER = {Status.PENDING, Status.APPROVED}
 
 
-def followed(submission: Submission, snapshot: Snapshot, patience: Patience, now: datetime) -> Move:
-    """The next state of a submission whose process was read."""
+def followed(
+    submission: Submission,
+    snapshot: Snapshot,
+    patience: Patience,
+    now: datetime,
+    *,
+    is_asked: bool = True,
+) -> Move:
+    """The next state of a submission whose process was read.
+
+    `is_asked` False: the OA was not asked to end it yet, since the wish came during the reading.
+    """
     if snapshot.version and snapshot.version < submission.version:
         return _next_look(submission, (), patience, now)  # an answer that was overtaken
     newest = replace(submission, version=snapshot.version or submission.version)
@@ -53,7 +63,7 @@ def followed(submission: Submission, snapshot: Snapshot, patience: Patience, now
         return _reread(newest, snapshot, patience, now)
     seen, facts = _read(newest, snapshot, now)
     if snapshot.status is Status.PENDING or _must_wait(seen, snapshot):
-        if seen.state is State.WITHDRAWING:
+        if seen.state is State.WITHDRAWING and is_asked:
             seen, facts = _not_ended(seen, facts, patience, now)
         return replace(_next_look(seen, facts, patience, now), seen=snapshot)
     closed = replace(
