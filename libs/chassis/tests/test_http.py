@@ -7,11 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
-from bus import eventually
 from chassis.auth import Me, needs
 from chassis.db import Database
 from chassis.http import Edge, Health
-from chassis.testing import Issuer, api_client
+from chassis.testing import Issuer, api_client, until_one_waits_for_a_lock
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
@@ -201,20 +200,13 @@ async def test_request_that_gave_way_to_another_transaction_is_answered_503_not_
             await tx.execute(lock, 2)
             return {"one": await tx.fetchval(lock, 1)}
 
-    async def waits() -> bool:
-        found = await database.pool.fetchval(
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            " AND datname = current_database()"
-        )
-        return bool(found)
-
     verifier = issuer.verifier()
     async with api_client(Edge("test", database, verifier, [router])) as client:
         async with database.pool.acquire() as other, other.transaction():
             await other.execute("SET LOCAL deadlock_timeout = '1min'")  # the request gives way
             await other.execute(lock, 1)
             asked = asyncio.create_task(client.get("/api/rows", headers=issuer.bearer("E1001")))
-            await eventually(waits, equals=True)
+            await until_one_waits_for_a_lock(database)
             await other.execute(lock, 2)
         answer = await asked
     await verifier.close()

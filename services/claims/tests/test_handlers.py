@@ -10,6 +10,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 from chassis import Database, Received, Reject, Retry, Tx
+from chassis.testing import until_one_waits_for_a_lock
 from chassis.together import Asked
 from claims.claim import handlers as claim_handlers
 from claims.claim import store as claim_store
@@ -177,18 +178,6 @@ async def test_of_an_approval_and_a_withdrawal_at_once_the_first_to_write_wins(
     else:
         with pytest.raises(MoveNotAllowed):
             await withdraw(database, claim)
-
-
-async def until_one_waits_for_a_lock(database: Database) -> None:
-    async with asyncio.timeout(20):
-        waiting = 0
-        while not waiting:
-            await asyncio.sleep(0.01)
-            async with database.transaction() as tx:
-                waiting = await tx.fetchval(
-                    "SELECT count(*) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-                )
 
 
 async def test_many_approvals_and_withdrawals_at_once_have_one_winner(database, claim) -> None:

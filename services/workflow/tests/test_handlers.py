@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 from chassis import Database, Reject, Retry
+from chassis.testing import until_one_waits_for_a_lock
 from events import DocumentId, EmployeeId, InstanceId, Money, TaskId, TenantId
 from events.claims import ClaimWithdrawn
 from events.directory import EmploymentStatus
@@ -236,18 +237,6 @@ async def test_withdrawal_calls_the_approval_off_once(database, do, hand_in, sub
     assert (await latest(database)).status is Status.CANCELLED
     with pytest.raises(TaskCancelled):
         await do(handlers.decide_task, TaskId("c-1.1.1.1"), by("wang"))
-
-
-async def until_one_waits_for_a_lock(database: Database) -> None:
-    async with asyncio.timeout(20):
-        waiting = 0
-        while not waiting:
-            await asyncio.sleep(0.01)
-            async with database.transaction() as tx:
-                waiting = await tx.fetchval(
-                    "SELECT count(*) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-                )
 
 
 @pytest.mark.parametrize("is_withdrawn_first", [True, False])

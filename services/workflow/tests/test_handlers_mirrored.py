@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 from chassis import Database, Reject
+from chassis.testing import until_one_waits_for_a_lock
 from events import DocumentId, EmployeeId, Event, InstanceId, TaskId, TenantId
 from events.directory import EmploymentStatus
 from events.oa import (
@@ -251,6 +252,28 @@ async def test_step_whose_yes_was_taken_back_is_asked_anew_while_the_road_is_ope
     assert (acted.verb, acted.via, acted.by) == (Verb.RETURN_TO_STEP, "oa", None)
     assert (asked.assignee_id, asked.step, asked.task_id) == ("wang", 1, "c-1.1.1.2")
     assert await do(handlers.on_oa_closed, closed(InstanceStatus.REVOKED)) == ()
+
+
+async def test_events_of_the_oa_wait_for_an_approval_before_they_hold_another(
+    database, mirrored, hand_in, claim, received
+) -> None:
+    await mirrored("line_manager")
+    await hand_in(claim("c-2"))
+    events = received([in_oa(TaskId("c-2.1.1.1")), in_oa(TaskId("c-1.1.1.1"))])
+    lock = "SELECT FROM approval WHERE document_id = $1 FOR UPDATE NOWAIT"
+
+    async def handle() -> None:
+        async with database.transaction() as tx:
+            await handlers.on_oa(tx, events)
+
+    async with database.pool.acquire() as other, other.transaction():
+        await other.execute(lock, "c-1")
+        handling = asyncio.create_task(handle())
+        await until_one_waits_for_a_lock(database)
+        await other.execute(lock, "c-2")
+    await handling
+    for id_ in ("c-1", "c-2"):
+        assert (await latest(database, id_)).status is Status.APPROVED
 
 
 @pytest.mark.parametrize("completion", ["all", "sequence"])

@@ -3,6 +3,7 @@
 The fixture `postgres` (a real server) comes from the local stack's pytest plugin.
 """
 
+import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -83,6 +84,18 @@ async def api_client(edge: Edge) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app=create_app(edge), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://service.test") as client:
         yield client
+
+
+async def until_one_waits_for_a_lock(database: Database) -> None:
+    """Until some transaction waits for another one; fails after 20 s."""
+    async with asyncio.timeout(20):
+        waiting = 0
+        while not waiting:
+            await asyncio.sleep(0.01)
+            waiting = await database.pool.fetchval(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
 
 
 def database_fixture(service: str, migrations: Path | Sequence[Path]) -> Any:

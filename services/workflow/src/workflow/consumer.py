@@ -1,6 +1,6 @@
 """Which event goes where."""
 
-from chassis import on, on_batch
+from chassis import on_batch
 from events.claims import ClaimSubmitted, ClaimWithdrawn
 from events.directory import DepartmentUpdated, EmployeeUpdated
 from events.oa import OADecisionReceived, OADriftDetected, OAInstanceClosed
@@ -10,9 +10,7 @@ from workflow.directory import handlers as directory_handlers
 
 SUBSCRIPTIONS = (
     on_batch((ClaimSubmitted, ClaimWithdrawn), approval_handlers.on_claims),
-    on(OADecisionReceived, approval_handlers.on_oa_decision),
-    on(OAInstanceClosed, approval_handlers.on_oa_closed),
-    on(OADriftDetected, approval_handlers.on_oa_drift),
+    on_batch((OADecisionReceived, OAInstanceClosed, OADriftDetected), approval_handlers.on_oa),
     on_batch(EmployeeUpdated, approval_handlers.on_employees),
     on_batch(DepartmentUpdated, directory_handlers.on_departments),
 )

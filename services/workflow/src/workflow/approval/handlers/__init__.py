@@ -1,7 +1,7 @@
 """Load, decide, save, say: every way in which an approval changes."""
 
 from workflow.approval.handlers.claims import on_claims
-from workflow.approval.handlers.oa import on_oa_closed, on_oa_decision, on_oa_drift
+from workflow.approval.handlers.oa import on_oa, on_oa_closed, on_oa_decision, on_oa_drift
 from workflow.approval.handlers.people import (
     Look,
     Refused,
@@ -26,6 +26,7 @@ __all__ = [
     "look_at_task",
     "on_claims",
     "on_employees",
+    "on_oa",
     "on_oa_closed",
     "on_oa_decision",
     "on_oa_drift",

@@ -1,7 +1,10 @@
 """What the OA says: decisions that count if they are the first, endings, doubts."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import structlog
-from chassis import Reject, Tx
+from chassis import Received, Reject, Tx
 from events.oa import InstanceStatus, OADecisionReceived, OADriftDetected, OAInstanceClosed
 from events.workflow import ApprovalActed, Decision, Mode, Verb
 from msgspec.structs import replace
@@ -30,6 +33,21 @@ IGNORED = Counter(
 )
 _TAKEN_BACK = (InstanceStatus.REVOKED, InstanceStatus.REJECTED, InstanceStatus.RETURNED)
 _IN_DOUBT = (NotAsked, DecisionUnknown, ContentChanged)
+
+
+async def on_oa(tx: Tx, batch: Sequence[Received[Any]]) -> None:
+    """Each event in its order, once all approvals in question are locked in theirs."""
+    places = {(one.event.document_id, one.event.revision) for one in batch}
+    await store.lock_approvals(tx, places)
+    for one in batch:
+        with tx.caused_by(one.origin):
+            match one.event:
+                case OADecisionReceived() as decision:
+                    await on_oa_decision(tx, decision)
+                case OAInstanceClosed() as end:
+                    await on_oa_closed(tx, end)
+                case OADriftDetected() as drift:
+                    await on_oa_drift(tx, drift)
 
 
 async def on_oa_decision(tx: Tx, event: OADecisionReceived) -> None:

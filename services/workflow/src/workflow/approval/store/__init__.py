@@ -7,6 +7,7 @@ from workflow.approval.store.loading import (
     approvals_of_tasks,
     assignees,
     latest_for_change,
+    lock_approvals,
 )
 from workflow.approval.store.reading import (
     INBOX,
@@ -41,6 +42,7 @@ __all__ = [
     "is_copied",
     "last_urged",
     "latest_for_change",
+    "lock_approvals",
     "now",
     "of_document",
     "of_task",

@@ -21,6 +21,17 @@ async def approvals_for_change(tx: Tx, places: Collection[Place]) -> dict[Place,
     return await with_tasks(tx, rows)
 
 
+async def lock_approvals(tx: Tx, places: Collection[Place]) -> None:
+    """Lock these, in the one order, for whoever changes them one after the other."""
+    await tx.execute(
+        "SELECT FROM approval WHERE (document_id, revision) IN"
+        " (SELECT * FROM unnest($1::text[], $2::int[]))"
+        " ORDER BY document_id, revision FOR UPDATE",
+        [document for document, _ in places],
+        [revision for _, revision in places],
+    )
+
+
 async def latest_for_change(tx: Tx, ids: Collection[DocumentId]) -> dict[DocumentId, Approval]:
     """The last revision of each document, locked in one order."""
     rows = await tx.fetch(
