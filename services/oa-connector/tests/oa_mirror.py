@@ -12,7 +12,9 @@ from events.workflow import (
     Decision,
 )
 from oa_connector import handlers, store
-from oa_connector.domain import State
+from oa_connector.domain import Accounts, State
+from oa_connector.vendors.channel import Limits
+from oa_connector.vendors.flowable import Flowable, FlowableAccess
 from oa_road import People, Road
 
 
@@ -75,3 +77,10 @@ async def notes(people: People, key: str) -> list[str]:
     (process,) = await people.processes(key)
     path = f"/history/historic-process-instances/{process['id']}/comments"
     return [one["message"] for one in (await people.call("GET", path)).json()]
+
+
+def made(kind: type[Flowable], people: People) -> Flowable:
+    """An OA that has its ways, at the same server."""
+    user, password = people.admin
+    access = FlowableAccess(people.url, user, lambda _: password)
+    return kind(access, Limits(rest=0.2), Accounts())

@@ -168,3 +168,20 @@ async def test_what_an_oa_said_of_itself_is_shown(api, database, issuer):
     assert (shown["breaker"], shown["clock_offset_seconds"]) == ("opened", -3.0)
     assert shown["capabilities"]["idempotency"] == "searchable"
     assert [(one["name"], one["paused"]) for one in shown["templates"]] == [("claim", False)]
+
+
+async def test_a_repair_that_would_mend_nothing_is_409_and_the_case_still_waits(
+    api, database, issuer
+):
+    headers = issuer.bearer("admin", "admin")
+    orphan = Instance(InstanceId("p9"), None, is_open=True, business_key="lost@1")
+    async with database.transaction() as tx:
+        await handlers.reconcile(tx, FLOWABLE, [orphan])
+    (case,) = (await api.get("/api/oa/drift", headers=headers)).json()["items"]
+    resolve, judged = f"/api/oa/drift/{case['id']}/resolve", {"note": "a test of last week"}
+    for repair in ("read_again", "send_again"):
+        refused = await api.post(resolve, headers=headers, json={"repair": repair, **judged})
+        assert refused.status_code == 409
+        assert "withdraw, dismiss" in refused.json()["detail"]
+    done = await api.post(resolve, headers=headers, json={"repair": "withdraw", **judged})
+    assert (done.status_code, done.json()["repair"]) == (200, "withdraw")

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from chassis import Database, failpoints
 from chassis.http import Edge
 from chassis.migrate import CHASSIS, migrate
 from chassis.testing import Issuer, api_client
+from events import ContentHash
 from events.oa import (
     Drift,
     InstanceStatus,
@@ -23,8 +25,10 @@ from events.workflow import ApprovalCancelled
 from oa_connector import handlers, store
 from oa_connector.api import REFUSALS, callbacks
 from oa_connector.delivery import Delivery, Pace
-from oa_connector.domain import Patience, State
-from oa_connector.vendors.flowable import FlowableCallbacks
+from oa_connector.delivery.probing import Probe
+from oa_connector.domain import Instance, Patience, State
+from oa_connector.vendors.flowable import Flowable, FlowableCallbacks
+from oa_mirror import made
 from oa_road import (
     PACE,
     QUICK,
@@ -252,6 +256,58 @@ async def test_what_the_oa_refuses_for_good_waits_for_a_person(database, people,
     submission = await road.submission()
     assert submission.state is State.NEEDS_HUMAN
     assert "no-such-process" in submission.last_error
+
+
+async def test_a_refused_create_has_the_oa_probed_soon(database, people, road, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Probe, "soon", lambda probe: asked.append(probe.tenant))
+    await road.request()
+    oa = flowable_at(people, processes={"claim": "no-such-process"})
+    async with delivering(database, people, oa=oa):
+        await eventually(lambda: road.has(OASubmissionStuck))
+    assert asked == [TENANT]
+
+
+async def test_what_was_sent_with_other_content_is_ended_and_sent_anew_at_a_second_try(
+    database, people, road
+):
+    await road.request()
+    lost = replace((await road.submission()).command, content_hash=ContentHash("ff" * 32))
+    oa = flowable_at(people)
+    wrong = (await oa.submit(lost)).instance_id
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE submission SET state = 'UNKNOWN'")
+    async with delivering(database, people, oa=oa):
+        await eventually(lambda: road.has(OASubmissionStuck))
+        async with database.transaction() as tx:
+            await handlers.retry_submission(tx, road.key)
+            assert await handlers.resume_template(tx, TENANT, "claim")
+        await eventually(lambda: road.has(OAInstanceOpened))
+    ended = {one["id"]: one["endTime"] is not None for one in await people.processes(road.key)}
+    assert ended == {wrong: True, (await road.submission()).instance_id: False}
+    async with database.transaction() as tx:
+        assert not await handlers.resume_template(tx, TENANT, "claim")  # it was not paused again
+
+
+async def test_an_id_that_the_oa_has_given_twice_is_told_to_a_person(database, people, approval):
+    """An OA that was restored from a copy counts on from where the copy was made."""
+    first, second = Road(database, approval("chen")), Road(database, approval("chen"))
+    await first.request()
+    async with delivering(database, people):
+        await eventually(lambda: first.has(OAInstanceOpened))
+    given = (await first.submission()).instance_id
+    await second.request()
+
+    class Restored(Flowable):
+        async def resolve(self, business_key: str) -> list[Instance]:  # noqa: ARG002 -- of the port
+            return [Instance(given, second.event.content_hash, is_open=True)]
+
+    quick = Pace(poll=0.05, call=5.0, lease=0.2)
+    async with delivering(database, people, oa=made(Restored, people), pace=quick):
+        await eventually(lambda: second.has(OASubmissionStuck))
+    submission = await second.submission()
+    assert submission.state is State.NEEDS_HUMAN
+    assert "UniqueViolationError" in submission.last_error
 
 
 async def test_the_version_of_the_oa_is_kept_and_so_is_its_silence(database, people, proxy):

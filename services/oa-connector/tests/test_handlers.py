@@ -6,7 +6,13 @@ from datetime import timedelta
 import pytest
 from chassis import Origin
 from events import InstanceId, TenantId
-from events.oa import OADecisionReceived, OAInstanceOpened, OASubmissionStuck
+from events.oa import (
+    Drift,
+    OADecisionReceived,
+    OADriftDetected,
+    OAInstanceOpened,
+    OASubmissionStuck,
+)
 from events.workflow import ApprovalCancelled, ApprovalDecided, Mode, Outcome
 from oa_connector import handlers, store
 from oa_connector.domain import Instance, Patience, Snapshot, State, Status
@@ -57,6 +63,45 @@ async def test_an_oa_that_we_do_not_have_waits_for_a_person(database, approval, 
         assert [type(fact) for fact in tx.emitted] == [OASubmissionStuck]
         row = await store.submission(tx, f"{event.document_id}@1")
     assert row.state is State.NEEDS_HUMAN
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.CLOSED])
+async def test_rows_of_an_oa_that_we_no_longer_have_wait_for_a_person(database, approval, state):
+    event = approval(tenant=TenantId("gone"))
+    async with database.transaction() as tx:
+        await handlers.on_approval_requested(tx, event)
+        await tx.execute("UPDATE submission SET state = $1", state)
+        await handlers.refuse_strangers(tx, [FLOWABLE])
+        await handlers.refuse_strangers(tx, [FLOWABLE])
+        assert [type(fact) for fact in tx.emitted] == [OASubmissionStuck]
+        key = f"{event.document_id}@1"
+        await handlers.retry_submission(tx, key)
+        await handlers.refuse_strangers(tx, [FLOWABLE])
+        assert [type(fact) for fact in tx.emitted] == [OASubmissionStuck] * 2
+        assert (await store.submission(tx, key)).state is State.NEEDS_HUMAN
+
+
+async def test_a_row_that_somebody_works_on_is_not_refused_yet(database, approval):
+    async with database.transaction() as tx:
+        await handlers.on_approval_requested(tx, approval())
+        await take(tx, store.SENDING)
+        await handlers.refuse_strangers(tx, [])
+        assert tx.emitted == ()
+
+
+async def test_a_difference_that_waits_already_is_not_told_again(database, approval):
+    """Settling another one may let it be found anew; whoever looks into it is not asked twice."""
+    event = approval()
+    other = Snapshot(Status.PENDING, "ff" * 32)
+    async with database.transaction() as tx:
+        await opened(tx, event)
+        for _ in range(2):
+            held = (await take(tx, store.FOLLOWING))[0].submission
+            await store.hint(tx, FLOWABLE, P1)
+            await handlers.record_snapshot(tx, held, other, PATIENCE)
+            await tx.execute("UPDATE submission SET drift = NULL")
+        drifts = [fact for fact in tx.emitted if isinstance(fact, OADriftDetected)]
+        assert [one.drift for one in drifts] == [Drift.CONTENT_MISMATCH]
 
 
 async def test_the_cause_of_a_request_is_the_cause_of_what_follows_much_later(database, approval):

@@ -9,12 +9,11 @@ from events.oa import Drift, OADriftDetected, OADriftRepaired, OAInstanceClosed,
 from events.workflow import ApprovalDecided, Decision, Outcome
 from oa_connector import handlers, store
 from oa_connector.delivery import Delivery
-from oa_connector.domain import Ability, Accounts, Capabilities, Snapshot, State
+from oa_connector.domain import Ability, Capabilities, Snapshot, State
 from oa_connector.vendors import OAError, RefusedError
-from oa_connector.vendors.channel import Limits
-from oa_connector.vendors.flowable import Flowable, FlowableAccess
-from oa_mirror import notes
-from oa_road import PACE, QUICK, TENANT, People, delivering, eventually, flowable_at
+from oa_connector.vendors.flowable import Flowable
+from oa_mirror import made, notes
+from oa_road import PACE, QUICK, TENANT, delivering, eventually, flowable_at
 
 
 class Grudging(Flowable):
@@ -46,12 +45,6 @@ class ByHand(Flowable):
 
     async def withdraw(self, instance_id: InstanceId, reason: str) -> Snapshot:  # noqa: ARG002 -- of the port
         return await self.fetch(instance_id)
-
-
-def made(kind: type[Flowable], people: People) -> Flowable:
-    user, password = people.admin
-    access = FlowableAccess(people.url, user, lambda _: password)
-    return kind(access, Limits(rest=0.2), Accounts())
 
 
 async def test_a_note_is_left_once_however_often_the_withdrawal_is_tried(database, people, mirror):

@@ -1,0 +1,267 @@
+"""Comparisons with a real Flowable that do not go smoothly, and what is told of them."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from chassis import Database
+from events import InstanceId
+from events.oa import (
+    Drift,
+    OADecisionReceived,
+    OADriftDetected,
+    OADriftRepaired,
+    OAInstanceOpened,
+)
+from oa_connector import handlers, store
+from oa_connector.delivery import Delivery, Pace
+from oa_connector.domain import Instance, Page, Repair, Sight, Snapshot, Status, Window
+from oa_connector.vendors import ContractError, NotSentError, OAError
+from oa_connector.vendors.flowable import Flowable
+from oa_mirror import made
+from oa_road import PACE, QUICK, TENANT, People, Road, delivering, eventually
+
+# Nobody asks by itself within a test: only a reconciliation does.
+DEAF = replace(QUICK, poll_young=timedelta(hours=1), poll_old=timedelta(hours=1))
+AT_ONCE = replace(PACE, reconcile_every=0.0)
+
+
+class Stubborn(Flowable):
+    """Does not end these processes, and cannot read those; a list of it may be out of order."""
+
+    keeps: frozenset[str] = frozenset()
+    unreadable: frozenset[str] = frozenset()
+    broken: Exception | None = None
+
+    async def withdraw(self, instance_id: InstanceId, reason: str) -> Snapshot:
+        if instance_id in self.unreadable:
+            raise ContractError("an answer that is not one")
+        if instance_id in self.keeps:
+            return await self.fetch(instance_id)
+        return await super().withdraw(instance_id, reason)
+
+    async def scan(self, by: Sight, window: Window, cursor: str | None = None) -> Page:
+        if self.broken is not None and by is Sight.POLL_CREATED_SINCE:
+            raise self.broken
+        return await super().scan(by, window, cursor)
+
+
+@pytest.fixture
+async def oa(people):
+    oa = made(Stubborn, people)
+    yield oa
+    await oa.close()
+
+
+def comparing(oa: Flowable, pace: Pace = AT_ONCE):
+    return Delivery({TENANT: oa}, DEAF, pace).reconciliation(TENANT)
+
+
+async def settled(database: Database, people: People, road: Road) -> None:
+    """In the OA, and nobody looks at it any more."""
+    await road.request()
+    async with delivering(database, people, patience=DEAF):
+        await eventually(lambda: road.has(OAInstanceOpened))
+
+
+async def cases(database: Database, road: Road) -> list[store.Case]:
+    """Those about it: what other tests have left in the OA is strange to this database."""
+    async with database.transaction() as tx:
+        found = await store.cases(tx, is_open=True, limit=1_000)
+    return [one for one in found if one.difference.business_key == road.key]
+
+
+async def resolve(database: Database, case: store.Case, repair: Repair) -> None:
+    async with database.transaction() as tx:
+        await handlers.resolve_drift(tx, case.id, repair, "looked at", "admin")
+
+
+async def marks(database: Database) -> list[bool]:
+    async with database.transaction() as tx:
+        sights = (Sight.POLL_CREATED_SINCE, Sight.POLL_CHANGED_SINCE)
+        return [await store.mark(tx, TENANT, sight) is not None for sight in sights]
+
+
+async def test_a_ghost_that_the_oa_does_not_end_is_told_once_and_a_person_has_it_ended(
+    database, people, road, oa
+):
+    await settled(database, people, road)
+    ghost = (await oa.submit((await road.submission()).command)).instance_id
+    oa.keeps = frozenset({ghost})
+    for _ in range(2):
+        assert (await comparing(oa).cycle(database)).ghosts == 0
+    (fact,) = [one for one in await road.said() if isinstance(one, OADriftDetected)]
+    (case,) = await cases(database, road)
+    assert (fact.drift, fact.instance_id, case.difference.instance_id) == (
+        Drift.GHOST,
+        ghost,
+        ghost,
+    )
+    assert (case.ours["state"], case.theirs["status"]) == ("SUBMITTED", "pending")
+
+    await resolve(database, case, Repair.READ_AGAIN)  # said to be ended, and it is not
+    await comparing(oa).cycle(database)
+    (again,) = await cases(database, road)
+    assert again.id != case.id
+    oa.keeps = frozenset()
+    await resolve(database, again, Repair.WITHDRAW)
+    await comparing(oa).cycle(database)
+    ended = {one["id"]: one["endTime"] is not None for one in await people.processes(road.key)}
+    assert ended == {ghost: True, (await road.submission()).instance_id: False}
+    assert await cases(database, road) == []
+
+
+async def test_beside_a_ghost_the_process_that_is_kept_still_decides(database, people, road, oa):
+    await settled(database, people, road)
+    oa.keeps = frozenset({(await oa.submit((await road.submission()).command)).instance_id})
+    await comparing(oa).cycle(database)
+    kept = (await road.submission()).instance_id
+    tasks = await people.tasks(road.key)
+    (task,) = [one for one in tasks if one["processInstanceId"] == kept]
+    assert (await people.complete("chen", task["id"], "approve")).is_success
+    async with delivering(database, people, patience=DEAF):
+        async with database.transaction() as tx:
+            await store.hint(tx, TENANT, kept)
+        await eventually(lambda: road.has(OADecisionReceived))
+
+
+async def test_a_second_process_found_by_the_look_up_is_told_where_the_oa_does_not_end_it(
+    database, people, road, oa
+):
+    await road.request()
+    command = (await road.submission()).command
+    first, second = [(await oa.submit(command)).instance_id for _ in range(2)]
+    oa.keeps = frozenset({second})
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE submission SET state = 'UNKNOWN'")
+    async with delivering(database, people, oa=oa, patience=DEAF):
+        await eventually(lambda: road.has(OADriftDetected))
+    (case,) = await cases(database, road)
+    assert case.difference.instance_id == second
+    assert first in case.difference.detail
+
+
+async def test_what_cannot_be_ended_holds_up_nothing_else(database, people, approval, oa):
+    orphaned, doubled, other = (Road(database, approval("chen")) for _ in range(3))
+    for road in (orphaned, doubled, other):
+        await settled(database, people, road)
+    ghost = (await oa.submit((await doubled.submission()).command)).instance_id
+    orphan = (await orphaned.submission()).instance_id
+    async with database.transaction() as tx:
+        await tx.execute("DELETE FROM submission WHERE business_key = $1", orphaned.key)
+    await comparing(oa, replace(AT_ONCE, reconcile_every=3600.0)).cycle(database)
+    (case,) = await cases(database, orphaned)
+    await resolve(database, case, Repair.WITHDRAW)
+    oa.unreadable = frozenset({ghost, orphan})
+    ghost = (await oa.submit((await doubled.submission()).command)).instance_id
+    oa.unreadable |= {ghost}
+    assert (await people.decide("chen", other.key, "approve")).is_success
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE tenant SET created_until = NULL, changed_until = NULL")
+
+    with pytest.raises(ContractError):
+        await comparing(oa).cycle(database)
+
+    assert await other.has(OADecisionReceived)
+    assert await marks(database) == [False, True]  # what was not ended is listed again
+    async with database.transaction() as tx:
+        assert [one.id for one in await store.to_withdraw(tx, TENANT)] == [case.id]
+
+
+async def test_our_own_processes_are_read_though_a_list_of_the_oa_cannot_be(
+    database, people, road, oa
+):
+    await settled(database, people, road)
+    assert (await people.decide("chen", road.key, "approve")).is_success
+    oa.broken = ContractError("a page of a proxy")
+    with pytest.raises(ContractError, match="a page of a proxy"):
+        await comparing(oa).cycle(database)
+    assert await road.has(OADecisionReceived)
+    assert await marks(database) == [False, True]
+
+
+async def test_an_oa_that_is_not_reached_is_not_asked_for_each_process(database, people, road, oa):
+    await settled(database, people, road)
+    oa.broken = NotSentError("no connection")
+    with pytest.raises(NotSentError):
+        await comparing(oa).cycle(database)
+    assert (await road.submission()).failures == 0
+
+
+async def test_a_list_that_we_cannot_read_has_the_oa_probed_soon(database, people, oa):
+    oa.broken = ContractError("a page of a proxy")
+    heard: list[OAError] = []
+    comparison = comparing(oa)
+    comparison.doubt = heard.append
+    with pytest.raises(ContractError):
+        await comparison.cycle(database)
+    assert heard == [oa.broken]
+
+
+async def test_the_loop_and_an_administrator_compare_one_after_the_other(people, oa):
+    delivery = Delivery({TENANT: oa}, DEAF, PACE)
+    assert delivery.reconciliation(TENANT) is delivery.reconciliation(TENANT)
+
+
+async def test_a_comparison_that_breaks_is_tried_again_at_the_next_round(database, people, oa):
+    oa.broken = RuntimeError("a bug of ours")
+    draining = asyncio.Event()
+    comparison = comparing(oa, replace(PACE, reconcile_every=0.05))
+    running = asyncio.create_task(comparison.run(database, draining))
+    await asyncio.sleep(0)
+
+    async def is_compared() -> bool:
+        assert not running.done()
+        return (await marks(database))[0]
+
+    async def is_tried() -> bool:
+        return oa.broken is not None
+
+    await eventually(is_tried)
+    oa.broken = None
+    await eventually(is_compared)
+    draining.set()
+    await running
+
+
+async def test_a_comparison_ends_in_good_order_when_we_are_to_end(database, people, road, oa):
+    await settled(database, people, road)
+    comparison = comparing(oa)
+    comparison.draining.set()
+    found = await comparison.cycle(database)
+    assert (found.listed, found.read) == (0, 0)
+    assert await marks(database) == [False, False]
+
+
+async def test_settling_a_case_or_ending_a_ghost_leaves_the_watch_of_an_approval_alone(
+    database, people, road
+):
+    await settled(database, people, road)
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE submission SET state = 'CLOSED', status = 'approved'")
+        ours = await store.submission(tx, road.key)
+        due = await tx.fetchval("SELECT next_at FROM submission")
+        assert due is not None
+        for status in (Status.WITHDRAWN, Status.PENDING):
+            await handlers.record_ghost(tx, ours, InstanceId("p2"), Snapshot(status))
+        (case,) = await store.cases(tx, is_open=True, limit=10)
+        await handlers.resolve_drift(tx, case.id, Repair.DISMISS, "both are known", "admin")
+        assert await tx.fetchval("SELECT next_at FROM submission") == due
+    repaired = [one.drift for one in await road.said() if isinstance(one, OADriftRepaired)]
+    assert repaired == [Drift.GHOST, Drift.GHOST]
+
+
+async def test_two_late_creates_of_one_document_are_both_ended(database, people, road):
+    await road.request()
+    async with database.transaction() as tx:
+        await tx.execute(
+            "UPDATE submission SET state = 'CLOSED', farewell = $1", '{"reason": "withdrawn"}'
+        )
+        key = (await store.submission(tx, road.key)).business_key
+        late = [
+            Instance(InstanceId(one), None, is_open=True, business_key=key) for one in ("p1", "p2")
+        ]
+        ghosts = await handlers.reconcile(tx, TENANT, late)
+        assert [ghost for _, ghost in ghosts] == ["p2"]
+        assert (await store.submission(tx, key)).instance_id == "p1"
