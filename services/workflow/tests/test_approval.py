@@ -727,6 +727,20 @@ def test_resubmission_to_who_was_away_asks_them_once_they_are_back() -> None:
     assert asked(again) == ["zhao"]
 
 
+def test_sequence_goes_on_with_who_sent_it_back() -> None:
+    route = step(1, "wang"), step(2, *THREE, completion=Completion.SEQUENCE)
+    second = say(say(begun(*route), "wang"), THREE[0])
+    again = started(
+        an_approval(*route, revision=2), Resubmit.TO_REJECTOR, say(second, THREE[1], BACK), WORLD
+    )
+    back = say(do(second, returned_to_step, THREE[1], to_step=1, is_straight=True), "wang")
+    for approval in (again, back):
+        assert asked(approval) == [THREE[1]]
+        last = say(approval, THREE[1])
+        assert asked(last) == [THREE[2]]
+        assert say(last, THREE[2]).status is Status.APPROVED
+
+
 @pytest.mark.parametrize(
     "route",
     [

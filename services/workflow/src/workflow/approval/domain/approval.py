@@ -140,14 +140,17 @@ class Approval(Struct, frozen=True):
     def asked(self, step: int, moment: Moment, back: Back | None = None) -> "Approval":
         """It is the turn of whom the route names for this step; in `back.seat`, of that person.
 
-        A sequence begins anew with its first.
+        A sequence begins with its first, or goes on where it was sent back from.
         """
         planned = self.planned(step)
         rounds = [task.round for task in self.tasks if task.step == step]
         round_ = max(rounds) + 1 if rounds else 1
-        found = planned.found[:1] if planned.completion is Completion.SEQUENCE else planned.found
+        found, first = planned.found, 1
+        if planned.completion is Completion.SEQUENCE:
+            first = back.seat if back is not None else 1
+            found = found[first - 1 : first]
         after = self
-        for seat, one in enumerate(found, start=1):
+        for seat, one in enumerate(found, start=first):
             person, rule = one.approver_id, one.rule
             if back is not None and back.seat == seat:
                 person, rule = back.person, f"returned_by({back.person})"
@@ -299,7 +302,8 @@ class Approval(Struct, frozen=True):
         # Whom the OA asks, the OA knows: its own people stand in there.
         whose = as_asked(question)
         if native:
-            whose = turn(question, self.submitter_id, self.others_of(question), moment)
+            others = self.others_of(question) if question.person in moment.gone else ()
+            whose = turn(question, self.submitter_id, others, moment)
         return Task(
             task_id=id_,
             step=question.step,

@@ -91,7 +91,9 @@ def tallied(approval: Approval, task: Task, at: datetime, moment: Moment) -> App
     """Where the round of this task stands: go on, end, or wait. `at`: when the last one decided."""
     planned = approval.planned(task.step)
     seats = voting.by_seat(approval.round_of(task.step))
-    votes = [voting.vote(seats[number]) for number in sorted(seats)]
+    # Those before the first who is asked had agreed when it was sent back.
+    votes: list[bool | None] = [True] * (min(seats) - 1)
+    votes += [voting.vote(seats[number]) for number in sorted(seats)]
     is_agreed = voting.result(planned, votes)
     if is_agreed is False:
         return approval.ended(Outcome.REJECTED, at, moment.now)

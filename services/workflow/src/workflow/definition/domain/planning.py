@@ -125,7 +125,8 @@ def _asked_once(turns: Sequence[_Turn], setting: SameApprover) -> Sequence[_Turn
     later: list[_Turn] = []  # those that ask someone, the next of them first
     for turn in reversed(turns):
         near = later if setting is SameApprover.ALL else later[:1]
-        once = _without(turn, {one: by.id for by in near[::-1] for one in _must_decide(by)})
+        again = {one: by.id for by in near[::-1] for one in _must_decide(by)}
+        once = _without(turn, again) if again else turn
         kept.append(once)
         if once.found:
             later.insert(0, once)
