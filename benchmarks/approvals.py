@@ -70,6 +70,14 @@ async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
     return [asking, deciding], said | more
 
 
+def definitions_folder() -> str:
+    """Where a service finds the one definition."""
+    folder = FOLDER / "definitions"
+    folder.mkdir(exist_ok=True)
+    (folder / "bench.yaml").write_text(DEFINITION)
+    return str(folder)
+
+
 async def staff(database: Database) -> None:
     """One employee, the manager above, and the definition that asks the manager."""
     await database.pool.execute(_PEOPLE, EMPLOYEE, MANAGER)
@@ -117,10 +125,7 @@ async def _deciding(at: Servers) -> tuple[Figure, dict[str, str]]:
     other_dsn, other = await at.database("bench_deciding_pgbench", migrations("workflow"))
     await staff(database)
     await staff(other)
-    folder = FOLDER / "definitions"
-    folder.mkdir(exist_ok=True)
-    (folder / "bench.yaml").write_text(DEFINITION)
-    settings = {"definitions_dir": str(folder), "roles": '["api", "loops"]'}
+    settings = {"definitions_dir": definitions_folder(), "roles": '["api", "loops"]'}
     async with (
         issuer() as tokens,
         service(at, "workflow", dsn, tokens.url, **settings) as (workflow, port),

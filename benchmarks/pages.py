@@ -5,12 +5,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import cycle, islice
 
-from approvals import DEFINITION, MANAGER, asked, new_ids, staff
+from approvals import MANAGER, asked, definitions_folder, new_ids, staff
 from chassis.db import Database
 from harness import Figure, interleave
 from load import connect, request
 from processes import issuer, migrations, service
-from servers import FOLDER, Servers
+from servers import Servers
 from workflow.approval.domain import TONGLU
 from workflow.approval.store import INBOX
 
@@ -25,10 +25,7 @@ async def measure(at: Servers) -> tuple[list[Figure], dict[str, str]]:
     await asked(database, new_ids(TASKS))
     await at.analyze()
     afters = await _places(database)
-    folder = FOLDER / "definitions"
-    folder.mkdir(exist_ok=True)
-    (folder / "bench.yaml").write_text(DEFINITION)
-    settings = {"definitions_dir": str(folder), "roles": '["api"]'}
+    settings = {"definitions_dir": definitions_folder(), "roles": '["api"]'}
     async with (
         issuer() as tokens,
         service(at, "workflow", dsn, tokens.url, **settings) as (_, port),
