@@ -5,10 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 from urllib.parse import quote
 
+import httpx
 import typer
 
-from tonglu.output import Exit, Output, OutputOption, console, show, show_one
+from tonglu.output import Exit, Output, OutputOption, console, show, show_one, waiting
 from tonglu.site import Site
+
+# A comparison reads every open row, at the pace of the OA.
+_AS_LONG_AS_IT_TAKES = httpx.Timeout(60, read=None)
 
 oa = typer.Typer(no_args_is_help=True, help="The OAs: state, submissions, drift. OA 运维。")
 
@@ -17,15 +21,27 @@ def _ask(method: str, path: str, **options: Any) -> dict[str, Any]:
     return asyncio.run(Site().call("oa-connector", method, f"/api/oa{path}", **options))
 
 
+def _all(path: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Every page of a list."""
+    items: list[dict[str, Any]] = []
+    after: dict[str, str] = {}
+    while True:
+        page = _ask("GET", path, params={**query, **after, "limit": "200"})
+        items += page["items"]
+        if page["next"] is None:
+            return items
+        after = {"after": page["next"]}
+
+
 @oa.command()
 def ping(output: OutputOption = Output.TABLE) -> None:
-    """Each OA as it answered last; exit code 3 when one did not, or is not what it was.
+    """Ask each OA now; exit code 3 when one does not answer, or is not what it was.
 
     Example: tonglu oa ping
     """
-    rows = [_health(one) for one in _ask("GET", "/tenants")["items"]]
+    rows = [_health(one) for one in _ask("POST", "/probe")["items"]]
     show(rows, output)
-    # Where none has been asked yet, nothing is known, and that is not well.
+    # Where there is none to ask, nothing is known, and that is not well.
     if not rows or any(row["ok"] == "no" for row in rows):
         raise typer.Exit(Exit.DIFFERENT)
 
@@ -58,7 +74,7 @@ def submissions(
 
     Example: tonglu oa submissions --state NEEDS_HUMAN
     """
-    show(_ask("GET", "/submissions", params={"state": state} if state else {})["items"], output)
+    show(_all("/submissions", {"state": state} if state else {}), output)
 
 
 @oa.command()
@@ -70,7 +86,7 @@ def drift(
 
     Example: tonglu oa drift
     """
-    cases = _ask("GET", "/drift", params=[("resolved", resolved)])["items"]
+    cases = _all("/drift", {"resolved": str(resolved).lower()})
     _show_cases(cases, output)
     if cases and not resolved:
         raise typer.Exit(Exit.DIFFERENT)
@@ -82,9 +98,11 @@ def reconcile(output: OutputOption = Output.TABLE) -> None:
 
     Example: tonglu oa reconcile
     """
-    cycles = _ask("POST", "/reconcile")["items"]
+    with waiting("comparing 核对中"):
+        cycles = _ask("POST", "/reconcile", timeout=_AS_LONG_AS_IT_TAKES)["items"]
     show(cycles, output)
-    if any(one["error"] for one in cycles) or _ask("GET", "/drift")["items"]:
+    left = _ask("GET", "/drift", params={"limit": "1"})["items"]
+    if left or any(one["error"] for one in cycles):
         raise typer.Exit(Exit.DIFFERENT)
 
 
@@ -122,7 +140,7 @@ def resume(
 ) -> None:
     """Send by a changed form again, once a person has compared it with what we fill in.
 
-    Example: tonglu oa resume flowable travel-claim
+    Example: tonglu oa resume flowable claim
     """
     _ask("POST", f"/tenants/{tenant}/templates/{template}/resume")
     console.print(f"{tenant} {template}")
@@ -153,6 +171,9 @@ def _health(tenant: Mapping[str, Any]) -> dict[str, Any]:
         tenant["error"],
         f"degraded: {tenant['detail']}" if tenant["degraded"] else None,
         f"paused: {', '.join(paused)}" if paused else None,
+        "nobody works for it: no process of oa-connector runs its loops"
+        if tenant["unattended"]
+        else None,
         f"breaker {tenant['breaker']}" if tenant["breaker"] != "closed" else None,
     ]
     said = "; ".join(str(one) for one in trouble if one)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 # A pipe or a log has no width of its own: rows stay whole there.
@@ -50,6 +51,14 @@ def show(rows: Sequence[Mapping[str, Any]], output: Output, *, title: str = "") 
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row.values()))
     console.print(table)
+
+
+def waiting(what: str) -> Progress:
+    """For the time of a `with`: what is waited for and since when, on a terminal alone."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    progress = Progress(*columns, console=errors, transient=True)
+    progress.add_task(what, total=None)
+    return progress
 
 
 def show_one(content: Mapping[str, Any], output: Output) -> None:

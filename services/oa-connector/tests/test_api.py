@@ -12,9 +12,11 @@ from chassis.http import Edge
 from chassis.testing import Issuer, api_client
 from events import InstanceId, TenantId
 from oa_connector import handlers, store
-from oa_connector.api import MAX_CALLBACK_BYTES, REFUSALS, callbacks, router
-from oa_connector.domain import Instance, Patience, ProbeReport
+from oa_connector.api import MAX_CALLBACK_BYTES, REFUSALS, callbacks, console, router
+from oa_connector.delivery import Probe
+from oa_connector.domain import Instance, Patience, ProbeReport, Snapshot, Status
 from oa_connector.vendors.flowable import Flowable, FlowableCallbacks
+from oa_road import PACE, flowable_at
 
 SECRET = "callback-secret"
 FLOWABLE = TenantId("flowable")
@@ -52,13 +54,17 @@ async def count_callbacks(database):
         return await tx.fetchval("SELECT count(*) FROM callback")
 
 
-async def opened(database, event):
+async def taken(tx, states=store.SENDING):
+    lease = timedelta(seconds=30)
+    (one,) = await store.take_due(tx, FLOWABLE, states, limit=1, lease=lease)
+    return one.submission
+
+
+async def opened(database, event, instance_id="p1"):
     async with database.transaction() as tx:
         await handlers.on_approval_requested(tx, event)
-        lease = timedelta(seconds=30)
-        taken = await store.take_due(tx, FLOWABLE, store.SENDING, limit=1, lease=lease)
-        found = [Instance(InstanceId("p1"), event.content_hash, is_open=True)]
-        await handlers.record_lookup(tx, taken[0].submission, found, Patience())
+        found = [Instance(InstanceId(instance_id), event.content_hash, is_open=True)]
+        await handlers.record_lookup(tx, await taken(tx), found, Patience())
 
 
 async def test_a_proven_callback_is_kept_and_makes_its_submission_due(api, database, approval):
@@ -185,3 +191,87 @@ async def test_a_repair_that_would_mend_nothing_is_409_and_the_case_still_waits(
         assert "withdraw, dismiss" in refused.json()["detail"]
     done = await api.post(resolve, headers=headers, json={"repair": "withdraw", **judged})
     assert (done.status_code, done.json()["repair"]) == (200, "withdraw")
+
+
+async def listed(api, path: str, headers, **query) -> list[list[dict]]:
+    """Every page of a list, one after the other."""
+    pages, after = [], {}
+    while True:
+        answer = await api.get(f"/api/oa{path}", params={**query, **after}, headers=headers)
+        page = answer.raise_for_status().json()
+        pages.append(page["items"])
+        if page["next"] is None:
+            return pages
+        after = {"after": page["next"]}
+
+
+async def test_every_submission_is_listed_page_by_page_the_longest_untouched_first(
+    api, database, issuer, approval
+):
+    await opened(database, first := approval())
+    keys = []
+    async with database.transaction() as tx:  # all touched at one moment
+        for _ in range(5):
+            event = approval()
+            await handlers.on_approval_requested(tx, event)
+            keys.append(f"{event.document_id}@1")
+    pages = await listed(api, "/submissions", issuer.bearer("a", "auditor"), limit=2)
+    assert [len(page) for page in pages] == [2, 2, 2, 0]
+    found = [one["business_key"] for page in pages for one in page]
+    assert found == [f"{first.document_id}@1", *sorted(keys)]
+
+
+@pytest.mark.parametrize("after", ["yesterday d@1", "2026-11-24T12:00:00 d@1", "2026-11-24T12:00Z"])
+async def test_a_place_that_no_page_named_is_422(api, issuer, after):
+    headers = issuer.bearer("a", "auditor")
+    answer = await api.get("/api/oa/submissions", params={"after": after}, headers=headers)
+    assert answer.status_code == 422
+
+
+async def test_every_case_is_listed_page_by_page_the_newest_first(api, database, issuer, approval):
+    wanted = []
+    for _ in range(5):
+        event = approval()
+        await opened(database, event, str(event.document_id))
+        async with database.transaction() as tx:
+            held = await taken(tx, store.FOLLOWING)
+            await handlers.record_snapshot(tx, held, Snapshot(Status.VANISHED), Patience())
+        wanted.insert(0, f"{event.document_id}@1")
+    pages = await listed(api, "/drift", issuer.bearer("a", "auditor"), limit=2)
+    assert [[one["business_key"] for one in page] for page in pages] == [
+        wanted[:2],
+        wanted[2:4],
+        wanted[4:],
+    ]
+
+
+async def test_each_oa_is_asked_now_and_shown_with_its_own_answer(database, issuer, people, proxy):
+    await proxy.close()
+    oas = {FLOWABLE: flowable_at(people), TenantId("away"): flowable_at(people, proxy.url)}
+    edge = Edge(
+        name="oa-connector",
+        database=database,
+        verifier=issuer.verifier(),
+        routers=(
+            router,
+            console({}, {name: Probe(name, oa, PACE).once for name, oa in oas.items()}),
+        ),
+        refusals=REFUSALS,
+    )
+    async with api_client(edge) as api:
+        admin, auditor = issuer.bearer("a", "admin"), issuer.bearer("a", "auditor")
+        assert (await api.post("/api/oa/probe", headers=auditor)).status_code == 403
+        answer = await api.post("/api/oa/probe", headers=admin)
+        shown = {one["tenant"]: one for one in answer.json()["items"]}
+        assert shown["flowable"]["version"].startswith("7.")
+        assert (shown["flowable"]["error"], shown["away"]["version"]) == (None, None)
+        assert "Connect" in shown["away"]["error"]
+        # Nobody runs the loops here.
+        assert [one["unattended"] for one in shown.values()] == [True, True]
+        async with database.transaction() as tx:
+            await store.save_pulse(tx, FLOWABLE, "closed", timedelta(0))
+        listed = await api.get("/api/oa/tenants", headers=auditor)
+        unattended = {one["tenant"]: one["unattended"] for one in listed.json()["items"]}
+        assert unattended == {"flowable": False, "away": True}
+    for oa in oas.values():
+        await oa.close()

@@ -146,3 +146,18 @@ async def test_what_can_never_be_read_has_the_oa_probed_again_but_not_without_a_
     await oa.close()
     pauses = [then - now for now, then in zip(oa.asked_at, oa.asked_at[1:], strict=False)]
     assert min(pauses) >= OFTEN.probe_again
+
+
+async def test_an_oa_that_refuses_our_account_in_ordinary_work_is_probed_at_once(
+    database, people, road, password
+):
+    """The next round would be hours away."""
+    password.write_text(people.admin[1])
+    oa = flowable_with(password, people.url)
+    await road.request()
+    async with delivering(database, people, oa=oa, pace=OFTEN):
+        await eventually(lambda: road.has(OAInstanceOpened))
+        assert await error_of(database, TENANT) is None
+        password.write_text("changed in the OA")
+        await eventually(lambda: error_of(database, TENANT))
+        assert "401" in await error_of(database, TENANT)

@@ -1,5 +1,6 @@
 """The callbacks of the OAs, and the administrator's view of what is on its way."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from events import DocumentId, InstanceId, TaskId, TenantId
 from events.oa import Drift
 from fastapi import APIRouter, Query, Request, Response
 from prometheus_client import Counter
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from oa_connector import handlers, store
 from oa_connector.domain import (
@@ -105,7 +106,10 @@ class SubmissionView(View):
 
 
 class Submissions(BaseModel):
+    """`next` is what to send as `after`, null on the last page."""
+
     items: list[SubmissionView]
+    next: str | None
 
 
 class TemplateView(View):
@@ -119,7 +123,10 @@ class TemplateView(View):
 
 
 class TenantView(View):
-    """One OA as it was when it was last asked, with what it can do."""
+    """One OA as it was when it was last asked, with what it can do.
+
+    `unattended`: the loops that work for it stand still in every process of ours.
+    """
 
     tenant: TenantId
     version: str | None
@@ -131,6 +138,7 @@ class TenantView(View):
     breaker: str
     clock_offset_seconds: float
     reconciled_at: AwareDatetime | None
+    unattended: bool = Field(validation_alias="is_unattended")
     capabilities: dict[str, object] | None
     templates: list[TemplateView]
 
@@ -166,7 +174,10 @@ class DriftView(BaseModel):
 
 
 class Drifts(BaseModel):
+    """`next` is what to send as `after`, null on the last page."""
+
     items: list[DriftView]
+    next: UUID | None
 
 
 class Resolution(BaseModel):
@@ -192,15 +203,41 @@ class Cycles(BaseModel):
     items: list[CycleView]
 
 
+def _place(text: str) -> store.Place:
+    """Where a page of submissions ends, as its `next` says it."""
+    touched, _, key = text.partition(" ")
+    at = datetime.fromisoformat(touched)
+    if at.tzinfo is None or not key:
+        raise ValueError("it is no `next` of another page")
+    return at, key
+
+
+def _is_place(text: str) -> str:
+    _place(text)
+    return text
+
+
+After = Annotated[str, Query(max_length=160), AfterValidator(_is_place)]
+
+
 @router.get("/submissions", dependencies=_LOOK)
 async def list_submissions(
-    database: Db, state: State | None = None, tenant: str | None = None, limit: Limit = 100
+    database: Db,
+    state: State | None = None,
+    tenant: str | None = None,
+    limit: Limit = 100,
+    after: After | None = None,
 ) -> Submissions:
     """Those in one state, or all that are not closed; the longest untouched first."""
     whose = TenantId(tenant) if tenant is not None else None
+    place = _place(after) if after is not None else None
     async with database.transaction() as tx:
-        found = await store.submissions(tx, whose, state, limit)
-    return Submissions(items=[SubmissionView.model_validate(one) for one in found])
+        found = await store.submissions(tx, (whose, state), limit, place)
+    items = [SubmissionView.model_validate(one) for one, _ in found]
+    if len(found) < limit:
+        return Submissions(items=items, next=None)
+    touched, key = found[-1][1]
+    return Submissions(items=items, next=f"{touched.isoformat()} {key}")
 
 
 @router.post("/submissions/{business_key}/retry", dependencies=_ADMIN, status_code=202)
@@ -230,11 +267,16 @@ async def resume_template(database: Db, tenant: str, name: str) -> None:
 
 
 @router.get("/drift", dependencies=_LOOK)
-async def list_drift(database: Db, resolved: bool = False, limit: Limit = 100) -> Drifts:
+async def list_drift(
+    database: Db, resolved: bool = False, limit: Limit = 100, after: UUID | None = None
+) -> Drifts:
     """What waits for a person, or what was resolved; the newest first."""
     async with database.transaction() as tx:
-        found = await store.cases(tx, is_open=not resolved, limit=limit)
-    return Drifts(items=[DriftView.of(one) for one in found])
+        found = await store.cases(tx, is_open=not resolved, limit=limit, after=after)
+    return Drifts(
+        items=[DriftView.of(one) for one in found],
+        next=found[-1].id if len(found) == limit else None,
+    )
 
 
 @router.post("/drift/{drift_id}/resolve", dependencies=_ADMIN)
@@ -248,11 +290,23 @@ async def resolve_drift(database: Db, drift_id: UUID, judged: Resolution, me: Me
 
 
 Reconcile = Callable[[Database], Awaitable[Cycle]]
+Probe = Callable[[Database], Awaitable[bool]]
 
 
-def console(cycles: Mapping[TenantId, Reconcile]) -> APIRouter:
+def console(cycles: Mapping[TenantId, Reconcile], probes: Mapping[TenantId, Probe]) -> APIRouter:
     """The calls that go out to the OAs themselves."""
     outward = APIRouter(prefix="/api/oa")
+
+    @outward.post("/probe", dependencies=_ADMIN)
+    async def probe_all(database: Db) -> Tenants:
+        """Ask every OA now, all at once, and show each as it has answered."""
+        answered = await asyncio.gather(*[probe(database) for probe in probes.values()])
+        async with database.transaction() as tx:
+            found = {one.tenant: TenantView.model_validate(one) for one in await store.tenants(tx)}
+        for tenant, is_kept in zip(probes, answered, strict=True):
+            if tenant in found and not is_kept and found[tenant].error is None:
+                found[tenant].error = "what it answered could not be kept"
+        return Tenants(items=[found[tenant] for tenant in probes if tenant in found])
 
     @outward.post("/reconcile", dependencies=_ADMIN)
     async def reconcile(database: Db) -> Cycles:

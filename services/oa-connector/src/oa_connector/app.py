@@ -4,10 +4,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from chassis.service import Service
+from fastapi import APIRouter
 
 from oa_connector.api import REFUSALS, callbacks, console, router
 from oa_connector.consumer import SUBSCRIPTIONS
-from oa_connector.delivery import Delivery, Pace
+from oa_connector.delivery import Delivery, Pace, Probe
 from oa_connector.domain import Accounts, Patience
 from oa_connector.settings import FlowableTenant, ProfileTenant, Settings
 from oa_connector.vendors import ApprovalPort, InboundPort, http_profile
@@ -30,11 +31,19 @@ def service() -> Service:
         name="oa-connector",
         settings=settings,
         migrations=MIGRATIONS,
-        routers=(router, console({name: delivery.reconciliation(name).cycle for name in oas})),
+        routers=(router, _console(delivery)),
         public_routers=(callbacks(inbound),),
         refusals=REFUSALS,
         subscriptions=SUBSCRIPTIONS,
         loops=(delivery.deliver,),
+    )
+
+
+def _console(delivery: Delivery) -> APIRouter:
+    """By the adapters of this process, whether or not the loops run in it too."""
+    return console(
+        {name: delivery.reconciliation(name).cycle for name in delivery.oas},
+        {name: Probe(name, oa, delivery.pace).once for name, oa in delivery.oas.items()},
     )
 
 

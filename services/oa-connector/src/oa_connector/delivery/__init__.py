@@ -2,6 +2,7 @@
 
 from oa_connector.delivery.lanes import Delivery
 from oa_connector.delivery.pace import Pace
+from oa_connector.delivery.probing import Probe
 from oa_connector.delivery.reconciliation import Reconciliation
 
-__all__ = ["Delivery", "Pace", "Reconciliation"]
+__all__ = ["Delivery", "Pace", "Probe", "Reconciliation"]

@@ -14,6 +14,7 @@ from oa_connector.domain import ProbeReport
 from oa_connector.vendors import ApprovalPort, OAError
 
 log = structlog.get_logger()
+_PULSE_SECONDS = 10.0  # at most, between two signs of life
 
 
 @dataclass(slots=True)
@@ -81,7 +82,7 @@ class Probe:
         self.wanted.set()
 
     async def _pulse(self, database: Database, draining: asyncio.Event) -> None:
-        """Breaker and clock as they are now, for whoever looks."""
+        """Breaker and clock as they are now, for whoever looks; and whether it still knows us."""
         while not draining.is_set():
             try:
                 async with database.transaction() as tx:
@@ -90,4 +91,6 @@ class Probe:
                 log.warning("database away", error=type(away).__name__)
             except Exception:
                 log.exception("pulse not kept", tenant=self.tenant)
-            await pause(draining, self.pace.poll * 10)
+            if self.oa.refuses_us:
+                self.soon()
+            await pause(draining, min(self.pace.poll * 10, _PULSE_SECONDS))

@@ -12,6 +12,7 @@ from oa_connector.store.drifts import (
 from oa_connector.store.submissions import (
     FOLLOWING,
     SENDING,
+    Place,
     Taken,
     add_request,
     add_submission,
@@ -52,6 +53,7 @@ __all__ = [
     "FOLLOWING",
     "SENDING",
     "Case",
+    "Place",
     "Taken",
     "Tenant",
     "add_callback",

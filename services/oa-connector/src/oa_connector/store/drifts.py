@@ -49,11 +49,12 @@ async def add_case(
     return added is not None
 
 
-async def cases(tx: Tx, *, is_open: bool, limit: int) -> list[Case]:
-    """Those that wait, or those that were resolved; the newest first."""
+async def cases(tx: Tx, *, is_open: bool, limit: int, after: UUID | None = None) -> list[Case]:
+    """Those that wait, or those that were resolved; the newest first, from `after` on."""
     rows = await tx.fetch(
-        "SELECT * FROM drift WHERE (resolved_at IS NULL) = $1 ORDER BY detected_at DESC LIMIT $2",
-        *(is_open, limit),
+        "SELECT * FROM drift WHERE (resolved_at IS NULL) = $1 AND ($3::uuid IS NULL OR id < $3)"
+        " ORDER BY id DESC LIMIT $2",  # ids grow with time
+        *(is_open, limit, after),
     )
     return [_case(row) for row in rows]
 

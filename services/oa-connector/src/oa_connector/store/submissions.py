@@ -18,6 +18,9 @@ SENDING = (State.NEW, State.SUBMITTING, State.UNKNOWN, State.RESOLVING)
 FOLLOWING = (State.SUBMITTED, State.WITHDRAWING, State.CLOSED)
 
 
+Place = tuple[datetime, str]  # when it was touched last, and its business key
+
+
 @dataclass(frozen=True, slots=True)
 class Taken:
     """A due submission that this process holds until the lease in it runs out."""
@@ -202,15 +205,20 @@ async def origins(tx: Tx, keys: Sequence[str]) -> Mapping[str, Origin]:
 
 
 async def submissions(
-    tx: Tx, tenant: TenantId | None, state: State | None, limit: int
-) -> list[Submission]:
-    """Those in this state, or all that are not closed, the longest untouched first."""
+    tx: Tx, which: tuple[TenantId | None, State | None], limit: int, after: Place | None = None
+) -> list[tuple[Submission, Place]]:
+    """Those of this OA in this state, or all that are not closed, the longest untouched first.
+
+    Each with its place in this order, from `after` on.
+    """
     rows = await tx.fetch(
-        "SELECT * FROM submission WHERE (state = $1 OR ($1 IS NULL AND state <> 'CLOSED'))"
-        " AND ($2::text IS NULL OR tenant = $2) ORDER BY updated_at LIMIT $3",
-        *(state, tenant, limit),
+        "SELECT * FROM submission WHERE ($1::text IS NULL OR tenant = $1)"
+        " AND (state = $2 OR ($2 IS NULL AND state <> 'CLOSED'))"
+        " AND ($4::timestamptz IS NULL OR (updated_at, business_key) > ($4, $5))"
+        " ORDER BY updated_at, business_key LIMIT $3",
+        *(*which, limit, *(after or (None, None))),
     )
-    return [_submission(row) for row in rows]
+    return [(_submission(row), (row["updated_at"], row["business_key"])) for row in rows]
 
 
 async def hint(tx: Tx, tenant: TenantId, instance_id: InstanceId) -> bool:

@@ -10,6 +10,7 @@ from events import InstanceId, TenantId
 
 from oa_connector.domain import Capabilities, ProbeReport, Sight
 
+_UNATTENDED = timedelta(minutes=1)
 _MARKS = {
     Sight.POLL_CREATED_SINCE: "created_until",
     Sight.POLL_CHANGED_SINCE: "changed_until",
@@ -32,7 +33,10 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """One OA as it was when it was last asked: its version, or the error instead."""
+    """One OA as it was when it was last asked: its version, or the error instead.
+
+    `is_unattended`: no process of ours has worked for it for a minute.
+    """
 
     tenant: TenantId
     version: str | None
@@ -45,6 +49,7 @@ class Tenant:
     breaker: str
     clock_offset: timedelta
     reconciled_at: datetime | None
+    is_unattended: bool
     templates: tuple[Template, ...] = ()
 
     @property
@@ -57,7 +62,10 @@ async def tenants(tx: Tx) -> list[Tenant]:
     for row in await tx.fetch("SELECT * FROM template ORDER BY tenant, name"):
         found = Template(row["name"], row["fingerprint"], row["paused_at"], row["why"])
         forms.setdefault(row["tenant"], []).append(found)
-    rows = await tx.fetch("SELECT * FROM tenant ORDER BY tenant")
+    rows = await tx.fetch(
+        "SELECT *, coalesce(pulse_at < $1, true) AS is_unattended FROM tenant ORDER BY tenant",
+        tx.now - _UNATTENDED,
+    )
     names = set(Tenant.__slots__) - {"capabilities", "templates"}
     return [
         Tenant(
@@ -105,11 +113,10 @@ async def save_silence(tx: Tx, tenant: TenantId, error: str) -> None:
 
 
 async def save_pulse(tx: Tx, tenant: TenantId, breaker: str, clock_offset: timedelta) -> None:
-    """How it fares just now."""
+    """How it fares just now, and that we work for it."""
     await tx.execute(
-        "UPDATE tenant SET breaker = $2, clock_offset = $3 WHERE tenant = $1"
-        " AND (breaker, clock_offset) IS DISTINCT FROM ($2, $3::interval)",
-        *(tenant, breaker, clock_offset),
+        "UPDATE tenant SET breaker = $2, clock_offset = $3, pulse_at = $4 WHERE tenant = $1",
+        *(tenant, breaker, clock_offset, tx.now),
     )
 
 

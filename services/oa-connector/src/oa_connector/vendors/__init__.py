@@ -82,6 +82,10 @@ class ApprovalPort(Protocol):
     def breaker(self) -> str:
         """`closed`, `opened` or `half-opened`."""
 
+    @property
+    def refuses_us(self) -> bool:
+        """Its last answer was that it does not know us, or does not let us in: 401 or 403."""
+
     async def probe(self) -> ProbeReport:
         """Version, dialect and fingerprints of the forms, by calls that change nothing."""
 

@@ -21,6 +21,7 @@ _CIRCUIT = "oa"
 # The OA, or a proxy before it, says that it is in trouble. A 500 is left out: it is often the
 # answer to one request that cannot be served, and says nothing of the next.
 _TROUBLE = {429, 502, 503, 504}
+_REFUSED = {401, 403}
 
 
 class _TroubleError(Exception):
@@ -64,6 +65,7 @@ class Channel:
         self._circuits = AsyncCircuitBreakerFactory(limits.failures, limits.rest)
         self.breaker = "closed"
         self.clock_offset = timedelta(0)
+        self.refuses_us = False
         self._circuits.add_listener(self._on_circuit)
         self.http = httpx.AsyncClient(
             base_url=base_url,
@@ -97,6 +99,7 @@ class Channel:
         async with self._limiter:
             reply = await self.http.request(method, path, **{"auth": self._auth(), **more})
         self._read_clock(reply)
+        self.refuses_us = reply.status_code in _REFUSED
         if reply.status_code in _TROUBLE:
             raise _TroubleError(reply)
         return reply

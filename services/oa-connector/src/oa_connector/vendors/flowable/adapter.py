@@ -102,6 +102,10 @@ class Flowable:
     def breaker(self) -> str:
         return self._channel.breaker
 
+    @property
+    def refuses_us(self) -> bool:
+        return self._channel.refuses_us
+
     async def probe(self) -> ProbeReport:
         version = (await self._ask(Engine, "/management/engine")).version[:LONGEST_VERSION]
         major = version.partition(".")[0]

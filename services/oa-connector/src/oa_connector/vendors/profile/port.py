@@ -80,6 +80,10 @@ class ProfiledOA(Generic[C]):
     def breaker(self) -> str:
         return self._channel.breaker
 
+    @property
+    def refuses_us(self) -> bool:
+        return self._channel.refuses_us
+
     async def probe(self) -> ProbeReport:
         probe = self._profile.probe
         reply = await self._ask(probe.call, {})
