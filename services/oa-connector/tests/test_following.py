@@ -140,6 +140,14 @@ def test_a_withdrawal_that_becomes_an_approval_later_is_told_and_one_like_ours_i
     assert domain.followed(ours, approved, PATIENCE, NOW).facts == ()
 
 
+@pytest.mark.parametrize("status", [Status.PENDING, Status.REJECTED])
+def test_an_approval_that_was_taken_back_and_is_given_again_is_a_drift_and_no_yes(approved, status):
+    back = domain.followed(approved, said(approved, status, version=(200,)), PATIENCE, NOW)
+    again = said(approved, Status.APPROVED, "approve", version=(300,))
+    move = domain.followed(back.submission, again, PATIENCE, NOW)
+    assert [fact.drift for fact in move.facts] == [Drift.STATE_CONFLICT]
+
+
 @pytest.mark.parametrize("status", [Status.VANISHED, Status.TERMINATED, Status.REJECTED])
 def test_a_rejection_that_the_oa_forgets_is_no_news(open_one, status):
     closed = replace(open_one, state=State.CLOSED, status=Status.REJECTED, ended_at=NOW)

@@ -40,7 +40,6 @@ _TAKEN_BACK = {
     Status.TERMINATED,
     Status.EXPIRED,
 }
-_NO_APPROVAL = _TAKEN_BACK - {Status.PENDING}
 _THOUGHT_BETTER = {Status.PENDING, Status.APPROVED}
 
 
@@ -206,12 +205,15 @@ def ended_again(closed: Submission) -> Move:
 
 
 def _reopened(closed: Submission, snapshot: Snapshot) -> tuple[Drift, str] | None:
-    """It was no approval when it ended, and the OA has thought better of it: never a yes for us."""
+    """It was no approval any more, and the OA has thought better of it: never a yes for us."""
     is_ours = closed.farewell is not None and closed.farewell.decision is not None
-    if is_ours or closed.status not in _NO_APPROVAL or snapshot.status not in _THOUGHT_BETTER:
+    is_other = snapshot.status in _THOUGHT_BETTER and snapshot.status is not closed.status
+    if is_ours or not is_other or closed.status not in _TAKEN_BACK:
         return None
-    said = f"the OA ended it as {closed.status}, and now says {snapshot.status}"
-    return Drift.STATE_CONFLICT, said
+    return (
+        Drift.STATE_CONFLICT,
+        f"it was {closed.status} in the OA, which now says {snapshot.status}",
+    )
 
 
 def drifted(submission: Submission, drift: Drift, detail: str, now: datetime) -> OADriftDetected:
