@@ -118,6 +118,28 @@ async def test_a_replayed_callback_is_401_also_under_another_delivery_id(api, da
     assert await count_callbacks(database) == 1
 
 
+async def test_a_callback_that_the_oa_sends_again_is_acknowledged_and_has_no_second_effect(
+    api, database, approval
+):
+    """It signs anew each time; what it says under the same delivery id must be the same."""
+    event = approval()
+    await opened(database, event)
+    first = signed()
+    delivery = {"x-oa-delivery": first["x-oa-delivery"]}
+    assert (await api.post("/callbacks/flowable", content=BODY, headers=first)).is_success
+    later = int(time.time()) + 1
+    again = await api.post("/callbacks/flowable", content=BODY, headers=signed(at=later) | delivery)
+    assert again.status_code == 204
+    async with database.transaction() as tx:
+        assert (await store.submission(tx, f"{event.document_id}@1")).hints == 1
+    other = BODY.replace(b"p1", b"p2")
+    headers = signed(other, at=later) | delivery
+    assert (
+        await api.post("/callbacks/flowable", content=other, headers=headers)
+    ).status_code == 401
+    assert await count_callbacks(database) == 1
+
+
 @pytest.mark.parametrize("body", [b"no json", b"[" * 50_000, b"{}"])
 async def test_a_signed_callback_that_cannot_be_read_is_400(api, database, body):
     answer = await api.post("/callbacks/flowable", content=body, headers=signed(body))

@@ -12,11 +12,10 @@ from events.oa import (
     OADecisionReceived,
     OADriftDetected,
     OADriftRepaired,
-    OAInstanceOpened,
 )
 from oa_connector import handlers, store
 from oa_connector.delivery import Delivery, Pace
-from oa_connector.domain import Instance, Page, Repair, Sight, Snapshot, Status, Window
+from oa_connector.domain import Instance, Page, ProbeReport, Repair, Sight, Snapshot, Status, Window
 from oa_connector.vendors import ContractError, NotSentError, OAError
 from oa_connector.vendors.flowable import Flowable
 from oa_mirror import made
@@ -62,7 +61,16 @@ async def settled(database: Database, people: People, road: Road) -> None:
     """In the OA, and nobody looks at it any more."""
     await road.request()
     async with delivering(database, people, patience=DEAF):
-        await eventually(lambda: road.has(OAInstanceOpened))
+        await eventually(lambda: is_read(database, road))
+
+
+async def is_read(database: Database, road: Road) -> bool:
+    async with database.transaction() as tx:
+        soon = tx.now + timedelta(minutes=1)
+        query = (
+            "SELECT read_at IS NOT NULL AND next_at > $2 FROM submission WHERE business_key = $1"
+        )
+        return await tx.fetchval(query, road.key, soon)
 
 
 async def cases(database: Database, road: Road) -> list[store.Case]:
@@ -179,6 +187,27 @@ async def test_our_own_processes_are_read_though_a_list_of_the_oa_cannot_be(
         await comparing(oa).cycle(database)
     assert await road.has(OADecisionReceived)
     assert await marks(database) == [False, True]
+    (repaired,) = [one for one in await road.said() if isinstance(one, OADriftRepaired)]
+    assert repaired.drift is Drift.MISSED_CALLBACK
+
+
+async def test_no_callback_is_missed_where_one_has_come_or_none_can(database, people, road):
+    await settled(database, people, road)
+    async with database.transaction() as tx:
+
+        async def missed() -> list[Drift | None]:
+            await tx.execute("UPDATE submission SET lease_until = NULL, missed = NULL")
+            lease = timedelta(seconds=30)
+            taken = await store.take_open(tx, (TENANT, ""), tx.now, limit=1, lease=lease)
+            return [one.submission.missed for one in taken]
+
+        assert await missed() == [Drift.MISSED_CALLBACK]
+        assert await store.hint(tx, TENANT, (await store.submission(tx, road.key)).instance_id)
+        assert await missed() == [None]
+        await tx.execute("UPDATE submission SET next_at = next_at + interval '1 hour'")
+        deaf = replace(Flowable.capabilities, sights=frozenset({Sight.POLL_ONE}))
+        await store.save_report(tx, TENANT, ProbeReport("7.2.0", "flowable-7"), deaf)
+        assert await missed() == [None]
 
 
 async def test_an_oa_that_is_not_reached_is_not_asked_for_each_process(database, people, road, oa):

@@ -134,13 +134,17 @@ async def retry_submission(tx: Tx, business_key: str) -> Submission | None:
 async def take_callback(tx: Tx, tenant: TenantId, hint: Hint, body: bytes) -> bool:
     """Keep the callback and mark its submission due; False when the process is not ours.
 
+    One that the OA sends and signs again, since it has not heard our answer, has no second effect.
+
     Raises:
-        CallbackRefusedError: it came before; nothing is kept.
+        CallbackRefusedError: its signature came before; nothing is kept.
     """
     delivery = (hint.delivery_id, hint.signature)
-    if not await store.add_callback(tx, tenant, delivery, hint.instance_id, body):
+    if await store.add_callback(tx, tenant, delivery, hint.instance_id, body):
+        return await store.hint(tx, tenant, hint.instance_id)
+    if not await store.is_signed_anew(tx, tenant, delivery, body):
         raise CallbackRefusedError("replay")
-    return await store.hint(tx, tenant, hint.instance_id)
+    return True
 
 
 async def refuse_strangers(tx: Tx, known: Sequence[TenantId]) -> None:

@@ -163,7 +163,7 @@ async def take_open(
     """Of an OA's open set the next by key, of those not read since then; held like due rows.
 
     `place`: the OA, and the key after which they come. Few at once: each must be read before its
-    lease runs out.
+    lease runs out. Where the OA calls back, what has moved on and is not due was missed.
     """
     rows = await tx.fetch(
         """
@@ -174,7 +174,11 @@ async def take_open(
                AND (lease_until IS NULL OR lease_until <= $4)
              ORDER BY business_key LIMIT $6 FOR UPDATE SKIP LOCKED
         )
-        UPDATE submission s SET lease_until = $5
+        UPDATE submission s SET lease_until = $5,
+               missed = CASE WHEN s.next_at > $4 AND EXISTS (
+                   SELECT FROM tenant t
+                    WHERE t.tenant = $1 AND t.capabilities -> 'sights' @> '["push"]')
+                   THEN coalesce(s.missed, 'missed_callback') ELSE s.missed END
           FROM page WHERE s.business_key = page.business_key
         RETURNING s.*
         """,

@@ -184,5 +184,15 @@ async def add_callback(
     return added is not None
 
 
+async def is_signed_anew(tx: Tx, tenant: TenantId, delivery: tuple[str, str], body: bytes) -> bool:
+    """Whether this delivery is kept with the same body and another signature."""
+    row = await tx.fetchrow(
+        "SELECT FROM callback WHERE tenant = $1 AND delivery_id = $2 AND signature <> $3"
+        " AND body = $4 AND NOT EXISTS (SELECT FROM callback WHERE tenant = $1 AND signature = $3)",
+        *(tenant, *delivery, body),
+    )
+    return row is not None
+
+
 async def forget_callbacks(tx: Tx, before: datetime) -> None:
     await tx.execute("DELETE FROM callback WHERE received_at < $1", before)
