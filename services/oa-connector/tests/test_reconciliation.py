@@ -32,6 +32,7 @@ class Stubborn(Flowable):
     keeps: frozenset[str] = frozenset()
     unreadable: frozenset[str] = frozenset()
     broken: Exception | None = None
+    breaks = 0
 
     async def withdraw(self, instance_id: InstanceId, reason: str) -> Snapshot:
         if instance_id in self.unreadable:
@@ -42,6 +43,7 @@ class Stubborn(Flowable):
 
     async def scan(self, by: Sight, window: Window, cursor: str | None = None) -> Page:
         if self.broken is not None and by is Sight.POLL_CREATED_SINCE:
+            self.breaks += 1
             raise self.broken
         return await super().scan(by, window, cursor)
 
@@ -238,16 +240,15 @@ async def test_a_comparison_that_breaks_is_tried_again_at_the_next_round(databas
     draining = asyncio.Event()
     comparison = comparing(oa, replace(PACE, reconcile_every=0.05))
     running = asyncio.create_task(comparison.run(database, draining))
-    await asyncio.sleep(0)
+
+    async def has_broken() -> bool:
+        return oa.breaks > 1 or running.done()
 
     async def is_compared() -> bool:
-        assert not running.done()
         return (await marks(database))[0]
 
-    async def is_tried() -> bool:
-        return oa.broken is not None
-
-    await eventually(is_tried)
+    await eventually(has_broken)
+    assert not running.done()
     oa.broken = None
     await eventually(is_compared)
     draining.set()
