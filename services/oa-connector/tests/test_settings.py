@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from oa_connector.app import service
+from oa_connector.app import _adapter, service
 from oa_connector.settings import FlowableTenant, Settings
 from pydantic import ValidationError
 
@@ -67,6 +67,20 @@ def test_a_lease_that_could_run_out_under_a_call_is_refused(environment):
     environment.setenv("LEASE_SECONDS", "20")
     with pytest.raises(ValidationError, match="twice call_seconds"):
         Settings.load()
+
+
+@pytest.mark.parametrize(
+    ("told", "burst"),
+    [({}, 50), ({"calls_per_second": 2}, 2), ({"calls_per_second": 0.2}, 1), ({"burst": 9}, 9)],
+    ids=str,
+)
+async def test_after_a_rest_an_oa_is_called_as_often_as_in_one_second_unless_it_says_so(
+    told, burst
+):
+    oa, _ = _adapter(FlowableTenant(**TENANT | told), "")
+    assert oa.capabilities.burst == burst
+    assert oa.capabilities.calls_per_second == told.get("calls_per_second", 50)
+    await oa.close()
 
 
 async def test_the_service_is_composed_from_its_settings(environment):

@@ -53,7 +53,7 @@ def _adapter(
     """The OA, and who reads its callbacks; None: it sends none."""
     limits = Limits(
         calls_per_second=tenant.calls_per_second,
-        burst=tenant.burst,
+        burst=tenant.burst or max(1, int(tenant.calls_per_second)),
         failures=tenant.breaker_failures,
         rest=tenant.breaker_seconds,
     )

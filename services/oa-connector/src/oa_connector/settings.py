@@ -25,7 +25,9 @@ class OATenant(BaseModel):
     secret_files: dict[_Name, Path] = Field(default_factory=dict)
     people: dict[EmployeeId, str] = Field(default_factory=dict)
     calls_per_second: float = Field(50, gt=0, description="more calls than that wait their turn")
-    burst: int = Field(50, ge=1, description="calls at once after a rest")
+    burst: int | None = Field(
+        None, ge=1, description="calls at once after a rest; by default one second's"
+    )
     breaker_failures: int = Field(5, ge=1, description="failures in a row before it is left alone")
     breaker_seconds: float = Field(30, gt=0, description="how long it is left alone")
 
@@ -97,8 +99,12 @@ class Settings(ServiceSettings):
     )
     poll_seconds: float = Field(0.2, gt=0, description="between two looks for due rows")
     call_seconds: float = Field(12.0, gt=0, description="one call of an OA takes at most")
-    lease_seconds: float = Field(30.0, gt=0, description="a silent holder keeps a row this long")
-    calls_at_once: int = Field(8, ge=1, description="rows in work at once, per OA and kind")
+    lease_seconds: float = Field(
+        60.0, gt=0, description="a silent holder keeps a row this long; two calls and their turns"
+    )
+    calls_at_once: int = Field(
+        8, ge=1, description="rows in work at once, per OA and kind; fewer for a slow OA"
+    )
     lookup_seconds: tuple[int, ...] = Field(
         (1, 5, 30), min_length=1, description="waits before each look-up of an unknown create"
     )

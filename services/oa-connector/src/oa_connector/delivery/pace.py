@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from oa_connector.vendors import OAError
+from oa_connector.vendors.turns import answered_within
 
 T = TypeVar("T")
 
@@ -16,14 +17,15 @@ T = TypeVar("T")
 class Pace:
     """How the loops run; durations in seconds.
 
-    `call` bounds one call. `lease` is longer than two, a create and its read-back: nobody else
-    may take a row while a call for it can still take effect. `overlap` is how far two readings of
+    `call` bounds the OA's share of one question. `lease` is longer than two, a create and its
+    read-back: nobody else may take a row while a call for it can still take effect. What is left of
+    it they may spend on waiting for turns at the OA's pace. `overlap` is how far two readings of
     an OA's list overlap: twice the largest error of its clock that goes unnoticed.
     """
 
     poll: float = 0.2
     call: float = 12.0
-    lease: float = 30.0
+    lease: float = 60.0
     at_once: int = 8
     probe_every: float = 6 * 3600
     probe_again: float = 60.0
@@ -31,10 +33,15 @@ class Pace:
     overlap: timedelta = timedelta(seconds=120)
     keep_callbacks: timedelta = timedelta(days=30)
 
+    def rows_at_once(self, calls_per_second: float) -> int:
+        """As many as each wait about a second for a turn, with three kinds of work under way."""
+        return max(1, min(self.at_once, int(calls_per_second / 2)))
+
     async def within(self, call: Awaitable[T]) -> T:
-        """One call of an OA, cut off where a lease could run out under it."""
+        """One question to an OA, cut off where a lease could run out under it."""
+        spare = max(0.0, self.lease / 2 - self.call)
         try:
-            async with asyncio.timeout(self.call):
+            async with answered_within(self.call, spare):
                 return await call
         except TimeoutError as late:
             raise OAError(f"no answer within {self.call} s") from late

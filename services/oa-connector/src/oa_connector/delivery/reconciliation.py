@@ -151,14 +151,15 @@ class Reconciliation:
         As many at once as the pace allows; the next is taken when one of them is done.
         """
         read, after = 0, ""
+        at_once = self.pace.rows_at_once(self.oa.capabilities.calls_per_second)
         reading: set[asyncio.Task[None]] = set()
         async with asyncio.TaskGroup() as group:
-            while page := await self._take(database, after, self.pace.at_once - len(reading)):
+            while page := await self._take(database, after, at_once - len(reading)):
                 reading |= {
                     group.create_task(self.follow(database, self.oa, taken)) for taken in page
                 }
                 read, after = read + len(page), page[-1].submission.business_key
-                if len(reading) == self.pace.at_once:
+                if len(reading) == at_once:
                     _, reading = await asyncio.wait(reading, return_when=asyncio.FIRST_COMPLETED)
         return read
 

@@ -55,8 +55,8 @@ class Ability(StrEnum):
 class Capabilities:
     """What one OA can do. Data: kept per tenant, shown to administrators.
 
-    `ack_deadline_ms` None: it does not say how long it waits for an acknowledgement;
-    `profile`: which dialect of the OA the adapter speaks to it.
+    `profile`: which dialect of the OA the adapter speaks to it; `calls_per_second` and `burst`:
+    what we allow ourselves there.
     """
 
     idempotency: Idempotency
@@ -67,8 +67,8 @@ class Capabilities:
     attach: Ability = Ability.NONE
     act_on_behalf: Ability = Ability.NONE
     push_signed: bool = False
-    ack_deadline_ms: int | None = None
-    max_form_bytes: int = 65_536
+    calls_per_second: float = 50
+    burst: int = 50
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,20 @@
 """The HTTP way to one OA: paced, cut off by a breaker, with the OA's clock read on the way."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from time import time
 from typing import Any
 
 import httpx
 from aiolimiter import AsyncLimiter
 from purgatory import AsyncCircuitBreakerFactory
-from purgatory.domain.model import OpenedState
+from purgatory.domain.model import CLOSED, OpenedState
 
 from oa_connector.vendors import NotSentError, OAError, PausedError
+from oa_connector.vendors.turns import own_turn
 
 # The request did not leave us: no connection, or no place in the pool.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -63,7 +66,9 @@ class Channel:
         self._auth = auth
         self._limiter = AsyncLimiter(limits.burst, limits.burst / limits.calls_per_second)
         self._circuits = AsyncCircuitBreakerFactory(limits.failures, limits.rest)
-        self.breaker = "closed"
+        self._trial = asyncio.Lock()
+        self._left_alone_until = 0.0
+        self.breaker: str = CLOSED
         self.clock_offset = timedelta(0)
         self.refuses_us = False
         self._circuits.add_listener(self._on_circuit)
@@ -79,13 +84,32 @@ class Channel:
 
         Raises:
             PausedError: the breaker is open; nothing was sent.
-            NotSentError: no connection; nothing was sent.
+            NotSentError: no connection, no secret, or its turn did not come; nothing was sent.
             OAError: it was sent, and what became of it is not known.
         """
+        request = {"auth": self._auth(), **more}
+        self._demand_no_pause()
+        await own_turn(self._limiter)
+        self._demand_no_pause()
+        if self.breaker == CLOSED:
+            return await self._attempt(method, path, request)
+        async with self._trial:
+            return await self._attempt(method, path, request)
+
+    def _demand_no_pause(self) -> None:
+        """Raises: PausedError, while the OA is left alone, or one call tries whether it is back."""
+        if self.breaker == CLOSED:
+            return
+        if time() < self._left_alone_until:
+            raise PausedError("the breaker is open")
+        if self._trial.locked():
+            raise PausedError("the breaker is half open, and another call tries")
+
+    async def _attempt(self, method: str, path: str, request: dict[str, Any]) -> httpx.Response:
         circuit = await self._circuits.get_breaker(_CIRCUIT)
         try:
             async with circuit:
-                return await self._send(method, path, more)
+                return await self._send(method, path, request)
         except _TroubleError as trouble:
             return trouble.reply
         except OpenedState as opened:
@@ -95,9 +119,8 @@ class Channel:
         except httpx.HTTPError as error:
             raise OAError(said(error)) from error
 
-    async def _send(self, method: str, path: str, more: dict[str, Any]) -> httpx.Response:
-        async with self._limiter:
-            reply = await self.http.request(method, path, **{"auth": self._auth(), **more})
+    async def _send(self, method: str, path: str, request: dict[str, Any]) -> httpx.Response:
+        reply = await self.http.request(method, path, **request)
         self._read_clock(reply)
         self.refuses_us = reply.status_code in _REFUSED
         if reply.status_code in _TROUBLE:
@@ -110,6 +133,8 @@ class Channel:
     def _on_circuit(self, _name: str, happened: str, event: Any) -> None:
         if happened == "state_changed":
             self.breaker = event.state
+            if event.opened_at is not None:
+                self._left_alone_until = event.opened_at + self.limits.rest
 
     def _read_clock(self, reply: httpx.Response) -> None:
         """`Date` has whole seconds: half a second is added, so that the error has no direction."""

@@ -88,6 +88,9 @@ class Flowable:
     )
 
     def __init__(self, access: FlowableAccess, limits: Limits, accounts: Accounts) -> None:
+        self.capabilities = replace(
+            self.capabilities, calls_per_second=limits.calls_per_second, burst=limits.burst
+        )
         self._access = access
         self._accounts = accounts
         base = f"{access.base_url.rstrip('/')}/process-api"

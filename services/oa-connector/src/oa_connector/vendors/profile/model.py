@@ -279,7 +279,6 @@ class ProfileBase(Part, Generic[C]):
     templates: dict[str, str] = Field(min_length=1)
     idempotency: Idempotency = Idempotency.SEARCHABLE
     withdraw_by: Ability = Field(Ability.NONE, description="where there is no call for it")
-    max_form_bytes: int = Field(65_536, ge=1)
     create: Create[C]
     process: Process
     statuses: dict[str, Status]

@@ -69,7 +69,8 @@ class ProfiledOA(Generic[C]):
             comment=Ability.API if profile.comment else Ability.NONE,
             profile=profile.name,
             push_signed=profile.callback is not None and profile.callback.verify.kind == "hmac",
-            max_form_bytes=profile.max_form_bytes,
+            calls_per_second=self._channel.limits.calls_per_second,
+            burst=self._channel.limits.burst,
         )
 
     @property

@@ -1,0 +1,61 @@
+"""Whose turn it is: the time that a call waits for its own is not the OA's silence."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from aiolimiter import AsyncLimiter
+
+from oa_connector.vendors import NotSentError
+
+
+@dataclass(slots=True)
+class _Question:
+    """What is asked of an OA by one call or several: a clock that can stand still."""
+
+    clock: asyncio.Timeout
+    spare: float  # seconds that may still go by with waiting
+
+
+_QUESTION: ContextVar[_Question | None] = ContextVar("question", default=None)
+
+
+@asynccontextmanager
+async def answered_within(seconds: float, spare: float) -> AsyncIterator[None]:
+    """The OA has so many seconds for all calls of this `with`; they may wait `spare` for turns.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
+    async with asyncio.timeout(seconds) as clock:
+        token = _QUESTION.set(_Question(clock, spare))
+        try:
+            yield
+        finally:
+            _QUESTION.reset(token)
+
+
+async def own_turn(limiter: AsyncLimiter) -> None:
+    """Wait until the limiter lets a call through; the clock stands still until then.
+
+    Raises:
+        NotSentError: the spare time of the question is over.
+    """
+    question = _QUESTION.get()
+    if question is None or limiter.has_capacity():
+        await limiter.acquire()
+        return
+    loop, rest = asyncio.get_running_loop(), question.clock.when()
+    began = loop.time()
+    question.clock.reschedule(None)
+    try:
+        async with asyncio.timeout(max(0.0, question.spare)):
+            await limiter.acquire()
+    except TimeoutError as late:
+        raise NotSentError("its turn did not come in time") from late
+    finally:
+        waited = loop.time() - began
+        question.spare -= waited
+        question.clock.reschedule(None if rest is None else rest + waited)
