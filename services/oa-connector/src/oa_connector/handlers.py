@@ -34,7 +34,6 @@ from oa_connector.domain import (
     Request,
     Snapshot,
     State,
-    Status,
     Submission,
     SubmitResult,
 )
@@ -274,18 +273,17 @@ async def record_ghost(
     tx: Tx, submission: Submission, ghost: InstanceId, snapshot: Snapshot
 ) -> bool:
     """Whether the OA has ended the second process; where it has not, a person is told."""
-    is_ended = snapshot.status is not Status.PENDING
-    say = domain.ghost_ended if is_ended else domain.ghost_left
+    say = domain.ghost_left if snapshot.may_run else domain.ghost_ended
     origins = await store.origins(tx, [submission.business_key])
     with tx.caused_by(origins[submission.business_key]):
         await _say(tx, Move(submission, (say(submission, ghost, tx.now),), seen=snapshot))
-    return is_ended
+    return not snapshot.may_run
 
 
 async def record_end(tx: Tx, case: store.Case, snapshot: Snapshot) -> None:
     """The OA was asked to end what a person wants ended: where it has not, that is a new case."""
     await store.case_done(tx, case.id)
-    if snapshot.status is Status.PENDING:
+    if snapshot.may_run:
         found = replace(
             case.difference, detail=f"the OA has not ended {case.difference.instance_id}"
         )

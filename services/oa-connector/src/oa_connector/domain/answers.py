@@ -192,6 +192,11 @@ class Snapshot:
     waiting: tuple[EmployeeId, ...] = ()
     missing: tuple[EmployeeId, ...] = ()
 
+    @property
+    def may_run(self) -> bool:
+        """Whether somebody may still decide in it: a word that we do not know ends nothing."""
+        return self.status in {Status.PENDING, Status.UNKNOWN}
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
