@@ -214,8 +214,9 @@ async def test_a_missing_secret_sends_nothing(command):
 
 @respx.mock
 async def test_a_value_that_a_search_could_take_for_a_part_of_itself_is_refused(oa):
-    with pytest.raises(OAError, match="business_key"):
+    with pytest.raises(OAError, match="cannot be sent") as caught:
         await oa.resolve("x' OR '1'='1")
+    assert "business_key" in caught.value.told
     route = respx.get("http://oa.test/p/..%2Fadmin").respond(404, json={})
     assert (await oa.fetch(InstanceId("../admin"))).status is Status.VANISHED
     assert route.called
@@ -562,6 +563,11 @@ def test_a_token_or_a_certificate_proves_a_callback(verify, right, wrong):
         ({"steps": None}, "steps is needed"),
         ({"resolve": None}, "idempotency searchable needs resolve"),
         ({"clock__zone": "Mars/Base"}, "clock.zone"),
+        (
+            {"clock": {"zone": "Asia/Shanghai"}},
+            "clock: Value error, format '%Y-%m-%dT%H:%M:%SZ' says Z",
+        ),
+        ({"clock": {"zone": "Europe/London", "format": "%H:%MZ"}}, "or set the zone UTC"),
         ({"probe__known__below": "4"}, "at_least must be a lower version"),
         ({"create__call__refused_when": [{}]}, "give status, path or both"),
         ({"create__call__refused_when": [{"path": "$", "matches": "("}]}, "no regular expression"),
@@ -609,6 +615,24 @@ def test_an_account_whose_secret_cannot_be_read_is_a_mistake_at_the_start(error)
 
     with pytest.raises(ProfileError, match="account: the secret user cannot be read"):
         HttpProfile(profile(), "http://oa.test", unreadable, Limits(), Accounts())
+
+
+@pytest.mark.parametrize(
+    ("clock", "written"),
+    [
+        ({"zone": "Asia/Shanghai", "format": "%Y-%m-%dT%H:%M:%S%z"}, "2026-11-24T20:00:00+0800"),
+        ({"zone": "Etc/UTC"}, "2026-11-24T12:00:00Z"),
+        ({"zone": "Asia/Shanghai", "format": "%H:%M %Z"}, "20:00 CST"),
+    ],
+    ids=str,
+)
+@respx.mock
+async def test_a_window_is_asked_for_in_the_time_that_the_oa_understands(clock, written):
+    oa = adapter(clock=clock)
+    respx.get("http://oa.test/changed").respond(json={"items": []})
+    await oa.scan(Sight.POLL_CHANGED_SINCE, WINDOW)
+    assert respx.calls.last.request.url.params["from"] == written
+    await oa.close()
 
 
 def test_an_answer_is_quoted_short():

@@ -9,7 +9,7 @@ from events.oa import Drift, OADriftDetected, OADriftRepaired, OAInstanceClosed,
 from events.workflow import ApprovalDecided, Decision, Outcome
 from oa_connector import handlers, store
 from oa_connector.delivery import Delivery
-from oa_connector.domain import Ability, Capabilities, Snapshot, State
+from oa_connector.domain import Ability, Snapshot, State
 from oa_connector.vendors import OAError, RefusedError
 from oa_connector.vendors.flowable import Flowable
 from oa_mirror import made, notes
@@ -39,9 +39,7 @@ class Grudging(Flowable):
 class ByHand(Flowable):
     """Only a person can end a process there."""
 
-    @property
-    def capabilities(self) -> Capabilities:
-        return replace(Flowable.capabilities, withdraw=Ability.MANUAL)
+    capabilities = replace(Flowable.capabilities, withdraw=Ability.MANUAL)
 
     async def withdraw(self, instance_id: InstanceId, reason: str) -> Snapshot:  # noqa: ARG002 -- of the port
         return await self.fetch(instance_id)

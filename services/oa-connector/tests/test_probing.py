@@ -10,17 +10,18 @@ import respx
 from events import TenantId
 from events.oa import OAContractChanged, OAInstanceOpened
 from oa_connector import store
-from oa_connector.delivery import Delivery
-from oa_connector.delivery.probing import Probe
+from oa_connector.delivery import Delivery, Probe
 from oa_connector.domain import Accounts, ProbeReport
 from oa_connector.settings import FlowableTenant
 from oa_connector.vendors import ApprovalPort
 from oa_connector.vendors.channel import Limits
 from oa_connector.vendors.flowable import Flowable, FlowableAccess
 from oa_road import PACE, QUICK, TENANT, delivering, eventually, flowable_at
+from structlog.testing import capture_logs
 
 BROKEN = TenantId("broken")
 OFTEN = replace(PACE, probe_again=0.2)
+AT_ONCE = replace(OFTEN, reconcile_every=0.1)
 
 
 @pytest.fixture
@@ -161,3 +162,27 @@ async def test_an_oa_that_refuses_our_account_in_ordinary_work_is_probed_at_once
         password.write_text("changed in the OA")
         await eventually(lambda: error_of(database, TENANT))
         assert "401" in await error_of(database, TENANT)
+
+
+async def test_what_an_oa_writes_is_shown_to_its_administrator_and_stands_in_no_log(database, road):
+    """An error page may quote the title of a document, or a person."""
+    secret = "王经理的上海之行"
+    access = FlowableAccess("http://oa.test", "oa-admin", lambda _: "secret")
+    oa = Flowable(access, Limits(failures=1000), Accounts())
+    await road.request()
+    with respx.mock, capture_logs() as logged:
+        respx.route().respond(500, text=f"no room for {secret}")
+
+        async def was_sent() -> bool:
+            return secret in ((await road.submission()).last_error or "")
+
+        async def all_have_said_so() -> bool:
+            told = {"oa silent to a probe", "oa silent", "reconciliation cut short"}
+            return told <= {one["event"] for one in logged}
+
+        async with delivering(database, None, oa=oa, pace=AT_ONCE):
+            await eventually(lambda: error_of(database, TENANT))
+            await eventually(was_sent)
+            await eventually(all_have_said_so)
+    assert secret in await error_of(database, TENANT)
+    assert secret not in str(logged)

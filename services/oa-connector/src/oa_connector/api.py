@@ -320,7 +320,7 @@ async def _cycle(database: Database, tenant: TenantId, reconcile: Reconcile) -> 
     try:
         found = await reconcile(database)
     except OAError as silence:
-        return CycleView(tenant=tenant, error=str(silence))
+        return CycleView(tenant=tenant, error=silence.told)
     return CycleView(tenant=tenant, **asdict(found))
 
 

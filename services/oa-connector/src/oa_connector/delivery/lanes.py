@@ -10,7 +10,7 @@ import structlog
 from chassis import Database
 from chassis.db import AWAY
 from chassis.failpoints import failpoint
-from events import TenantId
+from events import InstanceId, TenantId
 
 from oa_connector import domain, handlers, store
 from oa_connector.delivery.pace import Pace, pause
@@ -21,6 +21,7 @@ from oa_connector.domain import (
     Idempotency,
     Instance,
     Patience,
+    Snapshot,
     State,
     Status,
     Submission,
@@ -103,7 +104,7 @@ class Delivery:
                 about.warning("oa silent", error=str(silence))
                 self._doubt(submission.tenant, silence)
                 async with database.transaction(taken.origin) as tx:
-                    await handlers.record_silence(tx, submission, str(silence), self._patience(oa))
+                    await handlers.record_silence(tx, submission, silence.told, self._patience(oa))
         except AWAY as away:
             about.warning("database away", error=type(away).__name__)
         except Exception as fault:  # noqa: BLE001 -- one broken row must not stop the others
@@ -162,11 +163,24 @@ class Delivery:
         reason = f"duplicate of {kept.instance_id}" if kept is not None else "begun anew"
         left = []
         for extra in domain.unwanted(submission, instances):
-            snapshot = await self.pace.within(oa.withdraw(extra, reason))
-            if snapshot.status is Status.PENDING:
+            snapshot = await self._end(oa, submission, extra, reason)
+            if snapshot.may_run:
                 left.append((extra, snapshot))
         async with database.transaction(taken.origin) as tx:
             await handlers.record_lookup(tx, submission, instances, self._patience(oa), left)
+
+    async def _end(
+        self, oa: ApprovalPort, submission: Submission, extra: InstanceId, reason: str
+    ) -> Snapshot:
+        """One process too much: where it can never be read, the one that is kept goes on."""
+        try:
+            return await self.pace.within(oa.withdraw(extra, reason))
+        except NotSentError:
+            raise
+        except OAError:
+            if submission.failures < self.patience.refusals:
+                raise
+            return Snapshot(Status.UNKNOWN)
 
     async def _found(self, oa: ApprovalPort, submission: Submission) -> Sequence[Instance]:
         """An OA that cannot be searched shows only what it has named itself."""
@@ -213,6 +227,8 @@ class Delivery:
                     await handlers.refuse_strangers(tx, list(self.oas))
             except AWAY as away:
                 log.warning("database away", error=type(away).__name__)
+            except Exception:  # a row that breaks here must not end the work of every OA
+                log.exception("strangers not refused")
             await pause(draining, self.pace.poll * 5)
 
 
@@ -253,4 +269,6 @@ class _Lane:
                 return await store.take_due(tx, self.tenant, self.states, limit=free, lease=lease)
         except AWAY as away:
             log.warning("database away", error=type(away).__name__)
-            return []
+        except Exception:  # a row that breaks here must not end the work of every OA
+            log.exception("nothing taken", tenant=self.tenant)
+        return []

@@ -70,7 +70,7 @@ class Probe:
             report = await self.pace.within(self.oa.probe())
         except OAError as silence:
             log.warning("oa silent to a probe", tenant=self.tenant, error=str(silence))
-            return str(silence)
+            return silence.told
         except Exception as broken:
             log.exception("probe failed", tenant=self.tenant)
             return f"the probe failed: {type(broken).__name__}"

@@ -23,7 +23,19 @@ LONGEST_VERSION = 64  # characters: a report holds no more of it than events hav
 
 
 class OAError(Exception):
-    """The OA did not answer, or not in a way that can be read. It means nothing but that."""
+    """The OA did not answer, or not in a way that can be read. It means nothing but that.
+
+    `words` is what the OA wrote, which may be a document's title or about a person: `told` has it
+    for whoever administers the OA, and `str()`, which goes into logs, has not.
+    """
+
+    def __init__(self, what: str, words: str = "") -> None:
+        super().__init__(what)
+        self.words = words
+
+    @property
+    def told(self) -> str:
+        return f"{self} {self.words}".rstrip()
 
 
 class NotSentError(OAError):

@@ -153,4 +153,9 @@ def said(error: Exception) -> str:
 
 def words(reply: httpx.Response) -> str:
     """What the OA wrote, in one short line."""
-    return f"{reply.status_code} {' '.join(reply.text.split())[:120]}"
+    return " ".join(reply.text.split())[:120]
+
+
+def answer(reply: httpx.Response) -> str:
+    """The status and what the OA wrote; not for logs."""
+    return f"{reply.status_code} {words(reply)}"

@@ -36,7 +36,7 @@ class People:
         try:
             missing = await self.missing(people)
         except OAError as error:
-            return SubmitResult(SubmitOutcome.RETRY_LATER, detail=str(error))
+            return SubmitResult(SubmitOutcome.RETRY_LATER, detail=error.told)
         if not missing:
             return None
         named = ", ".join(self._accounts.to_oa(one) for one in missing)

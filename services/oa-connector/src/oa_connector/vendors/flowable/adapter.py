@@ -28,7 +28,7 @@ from oa_connector.domain import (
     Window,
 )
 from oa_connector.vendors import LONGEST_VERSION, ContractError, NotSentError, OAError, RefusedError
-from oa_connector.vendors.channel import Channel, Limits, words
+from oa_connector.vendors.channel import Channel, Limits, answer, words
 from oa_connector.vendors.flowable.replies import (
     Begun,
     Definition,
@@ -131,9 +131,9 @@ class Flowable:
                 "POST", "/runtime/process-instances", json=self._form(command)
             )
         except NotSentError as error:
-            return SubmitResult(SubmitOutcome.RETRY_LATER, detail=str(error))
+            return SubmitResult(SubmitOutcome.RETRY_LATER, detail=error.told)
         except OAError as error:
-            return SubmitResult(SubmitOutcome.UNKNOWN, detail=str(error))
+            return SubmitResult(SubmitOutcome.UNKNOWN, detail=error.told)
         return _judged(reply)
 
     async def resolve(self, business_key: str) -> Sequence[Instance]:
@@ -187,7 +187,8 @@ class Flowable:
         if reply.status_code == httpx.codes.NOT_FOUND:
             reply = await self._note(instance_id, text)
         if not reply.is_success:
-            raise (RefusedError if _is_refused(reply) else OAError)(f"comment: {words(reply)}")
+            kind = RefusedError if _is_refused(reply) else OAError
+            raise kind(f"comment: {reply.status_code}", words(reply))
 
     async def _note(self, instance_id: InstanceId, text: str) -> httpx.Response:
         decided = (await self._tasks(instance_id)).decided
@@ -254,7 +255,7 @@ class Flowable:
             "GET", f"/repository/process-definitions/{found.id}/resourcedata"
         )
         if not resource.is_success:
-            raise OAError(f"{key}: {words(resource)}")
+            raise OAError(f"{key}: {resource.status_code}", words(resource))
         return hashlib.sha256(resource.content).hexdigest()
 
     async def _newest(self, key: str) -> Definition | None:
@@ -269,7 +270,7 @@ class Flowable:
             "POST", "/repository/deployments", files={"file": (_RESOURCE.name, content)}
         )
         if not reply.is_success:
-            raise OAError(f"deploy: {words(reply)}")
+            raise OAError(f"deploy: {reply.status_code}", words(reply))
 
     async def _page(self, query: Mapping[str, str], cursor: str | None, sort: str) -> Page:
         start = int(cursor or 0)
@@ -350,11 +351,11 @@ class Flowable:
     @staticmethod
     def _read(model: type[R], path: str, reply: httpx.Response) -> R:
         if reply.status_code != httpx.codes.OK:
-            raise OAError(f"{path}: {words(reply)}")
+            raise OAError(f"{path}: {reply.status_code}", words(reply))
         try:
             return model.model_validate_json(reply.content)
         except ValidationError as error:
-            raise ContractError(f"{path}: an answer that is not one: {words(reply)}") from error
+            raise ContractError(f"{path}: an answer that is not one", words(reply)) from error
 
 
 def _definition_key(process: Process) -> str:
@@ -382,10 +383,10 @@ def _judged(reply: httpx.Response) -> SubmitResult:
         try:
             begun = Begun.model_validate_json(reply.content)
         except ValidationError:
-            return SubmitResult(SubmitOutcome.UNKNOWN, detail=words(reply))
+            return SubmitResult(SubmitOutcome.UNKNOWN, detail=answer(reply))
         return SubmitResult(SubmitOutcome.ACCEPTED, InstanceId(begun.id))
     if reply.status_code in _LATER:
-        return SubmitResult(SubmitOutcome.RETRY_LATER, detail=words(reply))
+        return SubmitResult(SubmitOutcome.RETRY_LATER, detail=answer(reply))
     if _is_refused(reply):
-        return SubmitResult(SubmitOutcome.REJECTED, detail=words(reply))
-    return SubmitResult(SubmitOutcome.UNKNOWN, detail=words(reply))
+        return SubmitResult(SubmitOutcome.REJECTED, detail=answer(reply))
+    return SubmitResult(SubmitOutcome.UNKNOWN, detail=answer(reply))

@@ -2,6 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
+from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -63,6 +64,18 @@ class Clock(Part):
 
     zone: Annotated[str, AfterValidator(_zone)] = "UTC"
     format: str = "%Y-%m-%dT%H:%M:%SZ"
+
+    @model_validator(mode="after")
+    def _one_zone(self) -> Self:
+        """A Z in the format means UTC to the OA; the time before it is written in `zone`."""
+        seasons = [datetime(2026, month, 1, tzinfo=ZoneInfo(self.zone)) for month in (1, 7)]
+        is_utc = not any(one.utcoffset() for one in seasons)
+        if re.search(r"(?<!%)Z", self.format) and not is_utc:
+            raise ValueError(
+                f"format {self.format!r} says Z, which is UTC, for times in {self.zone}:"
+                " write %z there, leave it out, or set the zone UTC"
+            )
+        return self
 
 
 class Process(Part):

@@ -111,11 +111,11 @@ class ProfiledOA(Generic[C]):
         try:
             reply = await self._send(self._profile.create.call, self._form_values(command))
         except NotSentError as error:
-            return SubmitResult(SubmitOutcome.RETRY_LATER, detail=str(error))
+            return SubmitResult(SubmitOutcome.RETRY_LATER, detail=error.told)
         except UnsendableError as error:
             return SubmitResult(SubmitOutcome.REJECTED, detail=str(error))
         except OAError as error:
-            return SubmitResult(SubmitOutcome.UNKNOWN, detail=str(error))
+            return SubmitResult(SubmitOutcome.UNKNOWN, detail=error.told)
         return self._judged(reply)
 
     async def resolve(self, business_key: str) -> Sequence[Instance]:
@@ -281,7 +281,7 @@ class ProfiledOA(Generic[C]):
         try:
             return await self._send(call, values)
         except UnsendableError as error:
-            raise RefusedError(str(error)) from error
+            raise RefusedError("it cannot be sent", str(error)) from error
 
     def _demand(self, call: C, reply: Reply) -> None:
         """Go on with an accepted answer only.
@@ -293,8 +293,10 @@ class ProfiledOA(Generic[C]):
         if verdict is Verdict.ACCEPTED and reply.body is not None:
             return
         if verdict is Verdict.UNKNOWN and reply.body is not None and reply.status < _ERRORS:
-            raise ContractError(f"an answer that the profile does not know: {reply}")
-        raise (RefusedError if verdict is Verdict.REFUSED else OAError)(str(reply))
+            raise ContractError("an answer that the profile does not know", str(reply))
+        raise (RefusedError if verdict is Verdict.REFUSED else OAError)(
+            str(reply.status), reply.words
+        )
 
     def _written(self, time: datetime) -> str:
         return time.astimezone(self._reader.zone).strftime(self._profile.clock.format)

@@ -32,9 +32,14 @@ class Reply:
     text: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def __str__(self) -> str:
+    @property
+    def words(self) -> str:
         """What the OA wrote, in one short line."""
-        return f"{self.status} {' '.join(self.text.split())[:_LONGEST_WORDS]}"
+        return " ".join(self.text.split())[:_LONGEST_WORDS]
+
+    def __str__(self) -> str:
+        """The status and what the OA wrote; not for logs."""
+        return f"{self.status} {self.words}"
 
 
 class Part(BaseModel):
@@ -184,7 +189,7 @@ def moment(text: str, zone: tzinfo) -> datetime:
         found = datetime.fromisoformat(text)
         return (found if found.tzinfo else found.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise ContractError(f"{text!r} is no time") from error
+        raise ContractError("a time that is none", text) from error
 
 
 def money(text: str) -> Decimal | None:
