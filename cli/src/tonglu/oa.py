@@ -21,16 +21,16 @@ def _ask(method: str, path: str, **options: Any) -> dict[str, Any]:
     return asyncio.run(Site().call("oa-connector", method, f"/api/oa{path}", **options))
 
 
-def _all(path: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
+def _all(path: str, *query: tuple[str, str]) -> list[dict[str, Any]]:
     """Every page of a list."""
     items: list[dict[str, Any]] = []
-    after: dict[str, str] = {}
+    after: list[tuple[str, str]] = []
     while True:
-        page = _ask("GET", path, params={**query, **after, "limit": "200"})
+        page = _ask("GET", path, params=[*query, *after, ("limit", "200")])
         items += page["items"]
         if page["next"] is None:
             return items
-        after = {"after": page["next"]}
+        after = [("after", page["next"])]
 
 
 @oa.command()
@@ -74,7 +74,7 @@ def submissions(
 
     Example: tonglu oa submissions --state NEEDS_HUMAN
     """
-    show(_all("/submissions", {"state": state} if state else {}), output)
+    show(_all("/submissions", *([("state", state)] if state else [])), output)
 
 
 @oa.command()
@@ -86,7 +86,7 @@ def drift(
 
     Example: tonglu oa drift
     """
-    cases = _all("/drift", {"resolved": str(resolved).lower()})
+    cases = _all("/drift", ("resolved", str(resolved).lower()))
     _show_cases(cases, output)
     if cases and not resolved:
         raise typer.Exit(Exit.DIFFERENT)

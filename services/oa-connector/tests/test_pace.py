@@ -51,10 +51,11 @@ async def test_a_turn_that_does_not_come_while_the_row_is_ours_sends_nothing():
 
 
 @pytest.mark.parametrize(
-    ("calls_per_second", "rows"), [(50, 8), (10, 5), (2, 1), (0.2, 1)], ids=str
+    ("calls_per_second", "rows"), [(50, 8), (10, 5), (2, 1), (0.001, 1)], ids=str
 )
 def test_a_slow_oa_has_few_rows_in_work(calls_per_second, rows):
-    assert Pace(at_once=8).rows_at_once(calls_per_second) == rows
+    limits = Limits(calls_per_second=calls_per_second)
+    assert Pace(at_once=8).rows_at_once(limits.calls_per_minute) == rows
 
 
 async def test_of_many_documents_for_a_slow_oa_none_is_taken_for_unanswered(

@@ -79,7 +79,7 @@ async def test_after_a_rest_an_oa_is_called_as_often_as_in_one_second_unless_it_
 ):
     oa, _ = _adapter(FlowableTenant(**TENANT | told), "")
     assert oa.capabilities.burst == burst
-    assert oa.capabilities.calls_per_second == told.get("calls_per_second", 50)
+    assert oa.capabilities.calls_per_minute == told.get("calls_per_second", 50) * 60
     await oa.close()
 
 

@@ -246,7 +246,7 @@ class _Lane:
         stop = asyncio.ensure_future(draining.wait())
         pace, oa = self.delivery.pace, self.delivery.oas[self.tenant]
         while not draining.is_set():
-            at_once = pace.rows_at_once(oa.capabilities.calls_per_second)
+            at_once = pace.rows_at_once(oa.capabilities.calls_per_minute)
             taken = await self._take(database, at_once - len(self.running))
             self.running |= {
                 asyncio.create_task(self.delivery.work_on(database, oa, one, self.work))

@@ -33,9 +33,9 @@ class Pace:
     overlap: timedelta = timedelta(seconds=120)
     keep_callbacks: timedelta = timedelta(days=30)
 
-    def rows_at_once(self, calls_per_second: float) -> int:
+    def rows_at_once(self, calls_per_minute: int) -> int:
         """As many as each wait about a second for a turn, with three kinds of work under way."""
-        return max(1, min(self.at_once, int(calls_per_second / 2)))
+        return max(1, min(self.at_once, calls_per_minute // 120))
 
     async def within(self, call: Awaitable[T]) -> T:
         """One question to an OA, cut off where a lease could run out under it."""

@@ -151,7 +151,7 @@ class Reconciliation:
         As many at once as the pace allows; the next is taken when one of them is done.
         """
         read, after = 0, ""
-        at_once = self.pace.rows_at_once(self.oa.capabilities.calls_per_second)
+        at_once = self.pace.rows_at_once(self.oa.capabilities.calls_per_minute)
         reading: set[asyncio.Task[None]] = set()
         async with asyncio.TaskGroup() as group:
             while page := await self._take(database, after, at_once - len(reading)):

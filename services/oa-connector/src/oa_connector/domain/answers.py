@@ -55,7 +55,7 @@ class Ability(StrEnum):
 class Capabilities:
     """What one OA can do. Data: kept per tenant, shown to administrators.
 
-    `profile`: which dialect of the OA the adapter speaks to it; `calls_per_second` and `burst`:
+    `profile`: which dialect of the OA the adapter speaks to it; `calls_per_minute` and `burst`:
     what we allow ourselves there.
     """
 
@@ -67,7 +67,7 @@ class Capabilities:
     attach: Ability = Ability.NONE
     act_on_behalf: Ability = Ability.NONE
     push_signed: bool = False
-    calls_per_second: float = 50
+    calls_per_minute: int = 3000
     burst: int = 50
 
 

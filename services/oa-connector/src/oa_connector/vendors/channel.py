@@ -52,6 +52,10 @@ class Limits:
         default_factory=lambda: httpx.Timeout(connect=3.0, read=8.0, write=3.0, pool=3.0)
     )
 
+    @property
+    def calls_per_minute(self) -> int:
+        return max(1, int(self.calls_per_second * 60))
+
 
 class Channel:
     """Every call of one OA goes through here. `auth` is asked at each call: secrets rotate."""

@@ -89,7 +89,7 @@ class Flowable:
 
     def __init__(self, access: FlowableAccess, limits: Limits, accounts: Accounts) -> None:
         self.capabilities = replace(
-            self.capabilities, calls_per_second=limits.calls_per_second, burst=limits.burst
+            self.capabilities, calls_per_minute=limits.calls_per_minute, burst=limits.burst
         )
         self._access = access
         self._accounts = accounts

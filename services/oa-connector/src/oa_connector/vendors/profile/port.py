@@ -69,7 +69,7 @@ class ProfiledOA(Generic[C]):
             comment=Ability.API if profile.comment else Ability.NONE,
             profile=profile.name,
             push_signed=profile.callback is not None and profile.callback.verify.kind == "hmac",
-            calls_per_second=self._channel.limits.calls_per_second,
+            calls_per_minute=self._channel.limits.calls_per_minute,
             burst=self._channel.limits.burst,
         )
 
