@@ -213,6 +213,20 @@ def changed_selectors(docs: list[Document]) -> Iterator[str]:
             yield f"{named(doc)} selects {doc['spec']['selector']}"
 
 
+def doubled_pace(docs: list[Document]) -> Iterator[str]:
+    """An OA is called from one pod: the pace that it asks for is kept within a process."""
+    calling = []
+    for doc in of_kind(docs, "Deployment"):
+        (container,) = doc["spec"]["template"]["spec"]["containers"]
+        roles = {one["name"]: one.get("value", "") for one in container["env"]}.get("ROLES")
+        if "tonglu-oa-connector" in container["image"] and "loops" in (roles or "loops"):
+            calling.append(named(doc))
+            if doc["spec"]["replicas"] != 1 or doc["spec"]["strategy"] != {"type": "Recreate"}:
+                yield f"{named(doc)} calls an OA from two pods"
+    if len(calling) != 1:
+        yield f"OAs are called by {calling}"
+
+
 IN_PRODUCTION = (mutable_images, foreign_kinds)
 EVERYWHERE = (
     unrestricted_pods,
@@ -227,8 +241,10 @@ EVERYWHERE = (
     loose_settings,
     crowded_replicas,
     changed_selectors,
+    doubled_pace,
 )
 CLAIMS, JOB, BUDGET = "Deployment/claims", "Job/migrate-claims", "PodDisruptionBudget/claims"
+LOOPS = "Deployment/oa-connector-loops"
 POD, CONTAINER = "spec.template.spec", "spec.template.spec.containers.0"
 # Each: the check that must see it, a document, a path in it, a value that must not pass.
 CRIMES = (
@@ -263,6 +279,10 @@ CRIMES = (
     (loose_settings, CLAIMS, f"{CONTAINER}.envFrom.0.configMapRef.name", "tonglu"),
     (crowded_replicas, CLAIMS, f"{POD}.topologySpreadConstraints", []),
     (changed_selectors, CLAIMS, "spec.selector.matchLabels.version", "2"),
+    (doubled_pace, LOOPS, "spec.replicas", 2),
+    (doubled_pace, LOOPS, "spec.strategy", {"rollingUpdate": {"maxSurge": 1}}),
+    (doubled_pace, "Deployment/oa-connector", f"{CONTAINER}.env", []),
+    (doubled_pace, LOOPS, f"{CONTAINER}.env", [{"name": "ROLES", "value": '["relay"]'}]),
 )
 
 
