@@ -211,6 +211,16 @@ class Road:
         async with self.database.transaction() as tx:
             return await store.submission(tx, self.key)
 
+    async def is_read(self) -> bool:
+        """In the OA, its first look is over, and nobody looks again by itself for a while."""
+        async with self.database.transaction() as tx:
+            row = await tx.fetchrow(
+                "SELECT read_at IS NOT NULL AND next_at > $2 AS is_so FROM submission"
+                " WHERE document_id = $1",
+                *(self.event.document_id, tx.now + timedelta(minutes=1)),
+            )
+        return row is not None and row["is_so"] is True
+
     async def decisions(self) -> list[tuple[int, str, str]]:
         found = [fact for fact in await self.said() if isinstance(fact, OADecisionReceived)]
         return [(fact.step, fact.decided_by, fact.decision) for fact in found]

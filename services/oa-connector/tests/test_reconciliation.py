@@ -63,16 +63,7 @@ async def settled(database: Database, people: People, road: Road) -> None:
     """In the OA, and nobody looks at it any more."""
     await road.request()
     async with delivering(database, people, patience=DEAF):
-        await eventually(lambda: is_read(database, road))
-
-
-async def is_read(database: Database, road: Road) -> bool:
-    async with database.transaction() as tx:
-        soon = tx.now + timedelta(minutes=1)
-        query = (
-            "SELECT read_at IS NOT NULL AND next_at > $2 FROM submission WHERE business_key = $1"
-        )
-        return await tx.fetchval(query, road.key, soon)
+        await eventually(road.is_read)
 
 
 async def cases(database: Database, road: Road) -> list[store.Case]:
@@ -150,6 +141,32 @@ async def test_a_second_process_found_by_the_look_up_is_told_where_the_oa_does_n
     (case,) = await cases(database, road)
     assert case.difference.instance_id == second
     assert first in case.difference.detail
+
+
+async def test_a_process_is_taken_up_though_another_of_its_key_can_never_be_read(
+    database, people, road, oa
+):
+    await road.request()
+    command = (await road.submission()).command
+    first, second = [(await oa.submit(command)).instance_id for _ in range(2)]
+    oa.unreadable = frozenset({second})
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE submission SET state = 'UNKNOWN'")
+    async with delivering(database, people, oa=oa, patience=replace(DEAF, refusals=2)):
+        await eventually(lambda: road.has(OADriftDetected))
+    assert (await road.submission()).instance_id == first
+    (case,) = await cases(database, road)
+    assert (case.difference.instance_id, case.theirs["status"]) == (second, "UNKNOWN")
+
+
+async def test_a_ghost_in_a_state_by_a_word_that_we_do_not_know_has_not_ended(
+    database, people, road
+):
+    await settled(database, people, road)
+    async with database.transaction() as tx:
+        ours = await store.submission(tx, road.key)
+        odd = Snapshot(Status.UNKNOWN)
+        assert not await handlers.record_ghost(tx, ours, InstanceId("p2"), odd)
 
 
 async def test_what_cannot_be_ended_holds_up_nothing_else(database, people, approval, oa):

@@ -172,7 +172,7 @@ async def test_a_step_decided_without_a_hint_is_found_while_the_process_runs(
 ):
     await road.request()
     async with delivering(database, people, patience=DEAF):
-        await eventually(lambda: road.has(OAInstanceOpened))
+        await eventually(road.is_read)
         assert (await people.decide("chen", road.key, "approve")).is_success
         oa = flowable_at(people)
         await cycle(database, oa, replace(AT_ONCE, reconcile_every=3600.0))  # by the lists alone
