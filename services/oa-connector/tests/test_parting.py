@@ -17,22 +17,24 @@ from oa_road import PACE, QUICK, TENANT, delivering, eventually, flowable_at
 
 
 class Grudging(Flowable):
-    """Ends a process, or takes a note, only after so many times; None: never."""
+    """Takes a note, or ends a process, after so many times without an answer; None: never."""
 
     ends_after: int | None = 0
-    notes_after: int | None = 0
+    notes_after: int = 0
     refusal: type[OAError] = OAError
 
     async def withdraw(self, instance_id: InstanceId, reason: str) -> Snapshot:
+        if self.ends_after is None:
+            return await self.fetch(instance_id)
         if self.ends_after == 0:
             return await super().withdraw(instance_id, reason)
-        self.ends_after = self.ends_after and self.ends_after - 1
+        self.ends_after -= 1
         raise OAError("503 not now")
 
     async def comment(self, instance_id: InstanceId, text: str) -> None:
         if self.notes_after == 0:
             return await super().comment(instance_id, text)
-        self.notes_after = self.notes_after and self.notes_after - 1
+        self.notes_after -= 1
         raise self.refusal("503 not now")
 
 
@@ -68,6 +70,33 @@ async def test_a_note_that_the_oa_may_take_later_is_left_before_the_process_ends
         await eventually(lambda: mirror.road.has(OAInstanceClosed))
     (note,) = await notes(people, mirror.task_id)
     assert "Decided in Tonglu by chen" in note
+
+
+async def test_a_note_is_not_given_up_while_the_oa_answers_nothing_else_either(
+    database, people, mirror
+):
+    oa = made(Grudging, people)
+    oa.notes_after, oa.ends_after = 4, 3
+    await mirror.show()
+    async with delivering(database, people, oa=oa, patience=replace(QUICK, notes=2)):
+        await eventually(lambda: mirror.road.has(OAInstanceOpened))
+        await mirror.decided(Decision.APPROVE)
+        await eventually(lambda: mirror.road.has(OAInstanceClosed))
+    assert len(await notes(people, mirror.task_id)) == 1
+
+
+async def test_an_end_that_is_refused_after_its_note_was_is_told_in_its_own_time(
+    database, people, mirror
+):
+    """What the note has taken in tries is no part of what the end takes."""
+    oa = made(Grudging, people)
+    oa.notes_after, oa.ends_after = 1_000, None
+    patience = replace(QUICK, notes=4, refusals=2)
+    await mirror.show()
+    async with delivering(database, people, oa=oa, patience=patience):
+        await eventually(lambda: mirror.road.has(OAInstanceOpened))
+        await mirror.decided(Decision.APPROVE)
+        await eventually(lambda: mirror.road.has(OADriftDetected))
 
 
 @pytest.mark.parametrize(("refusal", "tries"), [(OAError, 2), (RefusedError, 1)])

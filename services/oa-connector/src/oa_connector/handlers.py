@@ -192,8 +192,8 @@ async def record_silence(tx: Tx, held: Submission, error: str, patience: Patienc
 
 
 async def record_note(tx: Tx, held: Submission) -> None:
-    """Its note was left in the OA, or could not be: kept at once, so that it is not left twice."""
-    await store.save_note(tx, held)
+    """Its note was left in the OA, or not yet: kept at once, so that it is not left twice."""
+    await store.save_note(tx, replace(held, tries=0) if held.is_annotated else held)
 
 
 async def record_fault(tx: Tx, held: Submission, fault: Exception) -> None:
@@ -319,6 +319,7 @@ async def _record(tx: Tx, held: Submission, decide: Callable[[Submission], Move]
         row,
         instance_id=held.instance_id or row.instance_id,
         is_annotated=held.is_annotated or row.is_annotated,
+        tries=0 if held.is_annotated and not row.is_annotated else row.tries,
         lease_until=None,
     )
     move = decide(known)

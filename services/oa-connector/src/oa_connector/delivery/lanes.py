@@ -196,7 +196,8 @@ class Delivery:
     ) -> Submission:
         """Say in the OA who has won, before the process is ended there.
 
-        What the OA may take later is tried again, some times; then it is ended without the note.
+        What the OA may take later is tried again, some times; then it is ended without the note,
+        which is given up when the OA has answered to that.
 
         Raises:
             OAError: the note was not left, and is to be tried again.
@@ -204,7 +205,7 @@ class Delivery:
         instance_id, note = submission.instance_id, domain.note_due(submission)
         if instance_id is None or note is None or oa.capabilities.comment is not Ability.API:
             return submission
-        told, silence = replace(submission, is_annotated=True, tries=0), None
+        told, silence = replace(submission, is_annotated=True), None
         try:
             await self.pace.within(oa.comment(instance_id, note))
         except NotSentError:
@@ -213,10 +214,12 @@ class Delivery:
             silence, is_refused = error, isinstance(error, RefusedError)
             told = domain.note_not_left(submission, self.patience, is_refused=is_refused)
             about = log.bind(business_key=submission.business_key, error=str(error))
-            about.warning("note dropped" if told.is_annotated else "note not left yet")
+            about.warning("note not left", is_given_up=told.is_annotated)
+            if told.is_annotated:
+                return told
         async with database.transaction() as tx:
             await handlers.record_note(tx, told)
-        if silence is not None and not told.is_annotated:
+        if silence is not None:
             raise silence
         return told
 

@@ -305,4 +305,4 @@ def note_not_left(submission: Submission, patience: Patience, *, is_refused: boo
     """Refused for good, or tried often enough: its process is ended without the note."""
     tries = submission.tries + 1
     is_dropped = is_refused or tries >= patience.notes
-    return replace(submission, is_annotated=is_dropped, tries=0 if is_dropped else tries)
+    return replace(submission, is_annotated=is_dropped, tries=tries)
