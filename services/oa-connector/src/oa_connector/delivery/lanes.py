@@ -123,6 +123,8 @@ class Delivery:
             del self.faults[key]
         except AWAY as away:
             log.warning("database away", error=type(away).__name__)
+        except Exception:  # it breaks here too: nothing is left but the log
+            log.exception("not given up", business_key=key)
 
     def _doubt(self, tenant: TenantId, silence: OAError) -> None:
         """An answer of an unknown shape: perhaps the OA is not what it was."""
