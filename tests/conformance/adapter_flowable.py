@@ -140,6 +140,9 @@ class FlowableOA:
             user = {"id": who, "firstName": who, "lastName": "", "password": PASSWORD}
             await self._call("oa-admin", "POST", "/identity/users", json=user)
 
+    async def abandon(self, instance_id: InstanceId) -> None:
+        raise Absent(f"a task without a person waits for its group ({instance_id})")
+
     async def comments(self, instance_id: InstanceId) -> list[str]:
         """On the process; after its end, in a task that whoever decided finds in the list."""
         path = f"/history/historic-process-instances/{instance_id}/comments"

@@ -118,6 +118,9 @@ class SoapOA:
         raise Absent(f"a call by which it says whether {who} is still there")
         yield
 
+    async def abandon(self, instance_id: InstanceId) -> None:
+        raise Absent(f"a step without a person ({instance_id})")
+
     async def comments(self, instance_id: InstanceId) -> list[str]:
         found: list[str] = await self._do("remarks", instance_id)
         return found

@@ -79,6 +79,9 @@ class Rig(Protocol):
     def without(self, who: str) -> contextlib.AbstractAsyncContextManager[None]:
         """An administrator closes a person's account, for a while."""
 
+    async def abandon(self, instance_id: InstanceId) -> None:
+        """An administrator takes the step that is asked from its person, and gives it to no one."""
+
     async def comments(self, instance_id: InstanceId) -> list[str]:
         """The notes that people see in the OA."""
 

@@ -166,6 +166,15 @@ async def test_an_approver_whose_account_was_closed_is_missing_until_it_is_open_
     assert steps(await until(rig, instance_id, Status.APPROVED)) == [("chen", "approve", "回来了")]
 
 
+@pytest.mark.conformance("待办无人可办可察觉", "a step that is asked of nobody is noticed")
+async def test_a_step_that_is_asked_of_nobody_is_noticed(rig: Rig):
+    instance_id = await created(rig, command(rig.template, "chen"))
+    await rig.abandon(instance_id)
+    seen = await rig.port.fetch(instance_id)
+    assert seen.status is Status.PENDING
+    assert seen.missing == seen.waiting != ()
+
+
 @pytest.mark.conformance("逐级审批，未完不算数", "part of the steps is no decision")
 async def test_the_first_of_two_approvals_is_no_decision(rig: Rig):
     instance_id = await created(rig, command(rig.template))

@@ -609,12 +609,20 @@ def test_a_profile_without_callbacks_cannot_take_any():
 
 
 @pytest.mark.parametrize("error", [KeyError("user"), ValueError("empty"), PermissionError("user")])
-def test_an_account_whose_secret_cannot_be_read_is_a_mistake_at_the_start(error):
-    def unreadable(_name: str) -> str:
-        raise error
+@respx.mock
+async def test_while_our_own_account_cannot_be_read_no_step_is_taken_for_a_decision(error):
+    """One OA's missing file ends neither the start nor the work of the others."""
 
-    with pytest.raises(ProfileError, match="account: the secret user cannot be read"):
-        HttpProfile(profile(), "http://oa.test", unreadable, Limits(), Accounts())
+    def secrets(name: str) -> str:
+        if name == "who":
+            raise error
+        return SECRETS[name]
+
+    oa = HttpProfile(profile(account="who"), "http://oa.test", secrets, Limits(), Accounts())
+    respx.get("http://oa.test/p/7").respond(json=process("running", step("agree")))
+    with pytest.raises(NotSentError, match="a secret cannot be read"):
+        await oa.fetch(InstanceId("7"))
+    await oa.close()
 
 
 @pytest.mark.parametrize(

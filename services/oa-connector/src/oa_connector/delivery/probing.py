@@ -41,6 +41,7 @@ class Probe:
             while not draining.is_set():
                 self.wanted.clear()
                 is_done = await self.once(database)
+                await self._beat(database)  # the first one has no row to stand in before that
                 await pause(draining, self.pace.probe_again)
                 if is_done:
                     await pause(self.wanted, self.pace.probe_every)
@@ -84,13 +85,16 @@ class Probe:
     async def _pulse(self, database: Database, draining: asyncio.Event) -> None:
         """Breaker and clock as they are now, for whoever looks; and whether it still knows us."""
         while not draining.is_set():
-            try:
-                async with database.transaction() as tx:
-                    await store.save_pulse(tx, self.tenant, self.oa.breaker, self.oa.clock_offset)
-            except AWAY as away:
-                log.warning("database away", error=type(away).__name__)
-            except Exception:
-                log.exception("pulse not kept", tenant=self.tenant)
+            await self._beat(database)
             if self.oa.refuses_us:
                 self.soon()
             await pause(draining, min(self.pace.poll * 10, _PULSE_SECONDS))
+
+    async def _beat(self, database: Database) -> None:
+        try:
+            async with database.transaction() as tx:
+                await store.save_pulse(tx, self.tenant, self.oa.breaker, self.oa.clock_offset)
+        except AWAY as away:
+            log.warning("database away", error=type(away).__name__)
+        except Exception:
+            log.exception("pulse not kept", tenant=self.tenant)

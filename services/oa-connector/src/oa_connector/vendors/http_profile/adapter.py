@@ -19,7 +19,6 @@ from oa_connector.vendors.profile import (
     UnsendableError,
     Values,
     names,
-    own_account,
     plain,
     rendered,
 )
@@ -38,7 +37,7 @@ class HttpProfile(ProfiledOA[HttpCall]):
         accounts: Accounts,
     ) -> None:
         channel = Channel(base_url.rstrip("/"), limits, lambda: _signed(profile.auth, secrets))
-        reader = Reader(profile, accounts, own_account(profile, secrets))
+        reader = Reader(profile, accounts, secrets)
         super().__init__(profile, channel, self._request, reader)
 
     async def _request(self, call: HttpCall, values: Values) -> Reply:

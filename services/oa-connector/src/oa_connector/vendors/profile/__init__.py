@@ -5,7 +5,7 @@ A transport (HTTP, SOAP) adds its own kind of call and the function that makes o
 """
 
 from oa_connector.vendors.profile.callbacks import callbacks
-from oa_connector.vendors.profile.loading import ProfileError, load, own_account
+from oa_connector.vendors.profile.loading import ProfileError, load
 from oa_connector.vendors.profile.model import Call, ProfileBase
 from oa_connector.vendors.profile.port import ProfiledOA
 from oa_connector.vendors.profile.reading import Extractor, Reply, Sign
@@ -26,7 +26,6 @@ __all__ = [
     "callbacks",
     "load",
     "names",
-    "own_account",
     "plain",
     "rendered",
 ]

@@ -1,4 +1,4 @@
-"""A profile out of its file, and who we are by it: mistakes are named when we start."""
+"""A profile out of its file: mistakes are named when we start."""
 
 from pathlib import Path
 from typing import Any, TypeVar
@@ -6,9 +6,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from oa_connector.vendors import NotSentError
 from oa_connector.vendors.profile.model import ProfileBase
-from oa_connector.vendors.secrets import Secrets, secret
 
 P = TypeVar("P", bound=ProfileBase[Any])
 
@@ -35,19 +33,3 @@ def load(path: Path, kind: type[P]) -> P:
             for one in error.errors(include_url=False)
         ]
         raise ProfileError("\n".join(f"{path}: {mistake}" for mistake in mistakes)) from error
-
-
-def own_account(profile: ProfileBase[Any], secrets: Secrets) -> str | None:
-    """Who we are in the OA; None where the profile does not say.
-
-    Raises:
-        ProfileError: it names a secret that cannot be read.
-    """
-    if profile.account is None:
-        return None
-    try:
-        return secret(secrets, profile.account)
-    except NotSentError as error:
-        raise ProfileError(
-            f"{profile.name}: account: the secret {profile.account} cannot be read"
-        ) from error

@@ -14,6 +14,7 @@ from oa_connector.domain import Accounts, DecidedStep, Instance, Snapshot, Statu
 from oa_connector.vendors import ContractError
 from oa_connector.vendors.profile.model import Detail, ProfileBase, Steps
 from oa_connector.vendors.profile.reading import Extractor, moment, money
+from oa_connector.vendors.secrets import Secrets, secret
 
 _DECIDED = {"approve", "reject", "return"}
 
@@ -68,11 +69,11 @@ class SeenStep:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads by one profile. `own_account` is who we are in the OA, None where nobody says."""
+    """Reads by one profile. `secrets` says who we are in the OA, where the profile names it."""
 
     profile: ProfileBase[Any]
     accounts: Accounts
-    own_account: str | None = None
+    secrets: Secrets
 
     @property
     def zone(self) -> tzinfo:
@@ -133,7 +134,9 @@ class Reader:
         )
 
     def _is_ours(self, step: SeenStep) -> bool:
-        return self.own_account is not None and step.decided_by == self.own_account
+        """Raises: NotSentError, when who we are cannot be read: a step of ours is no decision."""
+        account = self.profile.account
+        return account is not None and step.decided_by == secret(self.secrets, account)
 
     def _decided(self, step: SeenStep) -> DecidedStep:
         if step.decided_by is None or step.decided_at is None:

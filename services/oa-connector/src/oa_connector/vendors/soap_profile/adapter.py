@@ -22,7 +22,6 @@ from oa_connector.vendors.profile import (
     Reply,
     UnsendableError,
     Values,
-    own_account,
     rendered,
 )
 from oa_connector.vendors.secrets import Secrets, secret
@@ -47,7 +46,7 @@ class SoapProfile(ProfiledOA[SoapCall]):
         accounts: Accounts,
     ) -> None:
         channel = Channel(base_url.rstrip("/"), limits)
-        reader = Reader(profile, accounts, own_account(profile, secrets))
+        reader = Reader(profile, accounts, secrets)
         super().__init__(profile, channel, self._request, reader)
         self._soap = profile
         self._secrets = secrets
