@@ -33,6 +33,7 @@ class Stubborn(Flowable):
     unreadable: frozenset[str] = frozenset()
     broken: Exception | None = None
     breaks = 0
+    also: tuple[Instance, ...] = ()  # listed before all others
 
     async def withdraw(self, instance_id: InstanceId, reason: str) -> Snapshot:
         if instance_id in self.unreadable:
@@ -45,7 +46,8 @@ class Stubborn(Flowable):
         if self.broken is not None and by is Sight.POLL_CREATED_SINCE:
             self.breaks += 1
             raise self.broken
-        return await super().scan(by, window, cursor)
+        page = await super().scan(by, window, cursor)
+        return replace(page, instances=(*self.also, *page.instances))
 
 
 @pytest.fixture
@@ -227,6 +229,24 @@ async def test_no_callback_is_missed_where_one_has_come_or_none_can(database, pe
         deaf = replace(Flowable.capabilities, sights=frozenset({Sight.POLL_ONE}))
         await store.save_report(tx, TENANT, ProbeReport("7.2.0", "flowable-7"), deaf)
         assert await missed() == [None]
+
+
+async def test_a_listed_process_that_breaks_here_holds_up_no_other(database, people, approval, oa):
+    """Its id is another's, as after an OA was restored from a copy."""
+    given_up, other = Road(database, approval("chen")), Road(database, approval("chen"))
+    await settled(database, people, other)
+    await given_up.request()
+    async with database.transaction() as tx:
+        await tx.execute(
+            "UPDATE submission SET state = 'CLOSED', farewell = $2 WHERE business_key = $1",
+            *(given_up.key, '{"reason": "withdrawn"}'),
+        )
+    its = InstanceId((await other.submission()).instance_id)
+    oa.also = (Instance(its, None, is_open=True, business_key=given_up.key),)
+    assert (await people.decide("chen", other.key, "approve")).is_success
+    await comparing(oa, replace(AT_ONCE, reconcile_every=3600.0)).cycle(database)
+    assert (await other.submission()).missed is Drift.MISSED_CALLBACK
+    assert await marks(database) == [True, True]
 
 
 async def test_an_oa_that_is_not_reached_is_not_asked_for_each_process(database, people, road, oa):

@@ -1,18 +1,18 @@
 """Comparing everything with an OA every few minutes: what callbacks missed, and what is astray."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
 from chassis import Database
 from chassis.db import AWAY
-from events import TenantId
+from events import InstanceId, TenantId
 
 from oa_connector import domain, handlers, store
 from oa_connector.delivery.pace import Pace, pause
-from oa_connector.domain import Cycle, Page, Sight, Window
+from oa_connector.domain import Cycle, Instance, Page, Sight, Submission, Window
 from oa_connector.store import Taken
 from oa_connector.vendors import ApprovalPort, NotSentError, OAError
 
@@ -105,8 +105,7 @@ class Reconciliation:
         return scan
 
     async def _compare(self, database: Database, page: Page, scan: "_Scan") -> None:
-        async with database.transaction() as tx:
-            found = await handlers.reconcile(tx, self.tenant, page.instances)
+        found = await self._compared(database, page.instances)
         scan.listed += len(page.instances)
         for submission, ghost in found:
             if self.draining.is_set():
@@ -119,6 +118,21 @@ class Reconciliation:
                 continue
             async with database.transaction() as tx:
                 scan.ghosts += await handlers.record_ghost(tx, submission, ghost, snapshot)
+
+    async def _compared(
+        self, database: Database, listed: Sequence[Instance]
+    ) -> list[tuple[Submission, InstanceId]]:
+        """The ghosts. What breaks here is found by comparing one by one, and left out."""
+        try:
+            async with database.transaction() as tx:
+                return await handlers.reconcile(tx, self.tenant, listed)
+        except AWAY:
+            raise
+        except Exception:
+            if len(listed) == 1:
+                log.exception("not compared", tenant=self.tenant, instance=listed[0].instance_id)
+                return []
+        return [ghost for one in listed for ghost in await self._compared(database, [one])]
 
     async def _window(self, database: Database, sight: Sight) -> Window:
         async with database.transaction() as tx:
