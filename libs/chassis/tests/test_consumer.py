@@ -3,9 +3,10 @@
 import asyncio
 import gc
 import weakref
+from collections import Counter as Counts
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -201,22 +202,44 @@ async def test_retry_holds_the_partition_in_order_until_its_cause_has_passed(bus
 
 
 async def test_retry_with_an_end_parks_its_key_then_and_the_others_flow(bus: Bus) -> None:
-    tries = 0
+    keys = (f"k{n}" for n in range(99))
+    place = partition_of("bad", bus.topic.partitions)
+    worse, good = (k for k in keys if partition_of(k, bus.topic.partitions) == place), "good"
+    second = next(worse)
+    tries = Counts[str]()
 
-    async def never_for_one(tx: Tx, event: Any) -> None:
-        nonlocal tries
-        if event.key == "bad":
-            tries += 1
-            soon, end = timedelta(milliseconds=20), timedelta(milliseconds=200)
+    async def never_for_two(tx: Tx, event: Any) -> None:
+        if event.key != good:
+            tries[event.key] += 1
+            soon, end = timedelta(milliseconds=20), timedelta(seconds=1)
             raise Retry("nobody knows them", after=soon, at_most=end)
         await record_effect(tx, event)
 
-    await bus.emit(("bad", 1), ("good", 1), ("bad", 2))
-    async with bus.relaying(), bus.consuming(on(bus.event, never_for_one)):
-        await eventually(lambda: bus.count("inbox_parked"), equals=2)
+    await bus.emit(("bad", 1), (second, 1), (good, 1), ("bad", 2))
+    async with bus.relaying(), bus.consuming(on(bus.event, never_for_two)):
+        await eventually(lambda: bus.count("inbox_parked"), equals=3)
         await eventually(lambda: bus.count("effect"), equals=1)
-    assert await bus.effects() == [("good", 1)]
-    assert tries > 1
+    assert await bus.effects() == [(good, 1)]
+    # The others have waited once already: the second is tried a few times and no longer.
+    assert tries[second] < tries["bad"]
+
+
+def test_only_the_time_of_a_retry_with_an_end_counts_towards_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(lane, "monotonic", lambda: now)
+    limited = Retry("nobody knows them", at_most=timedelta(minutes=5))
+    trouble = lane.Trouble(ConnectionResetError(), datetime.now(UTC))
+    for _ in range(9):
+        trouble.pause()
+    now = 3600.0
+    trouble.goes_on(limited)
+    assert not trouble.is_over
+    now = 3899.0
+    assert not trouble.is_over
+    now = 3900.0
+    assert (trouble.is_over, trouble.is_poison, trouble.is_passing) == (True, True, False)
 
 
 def keys_on_two_partitions(bus: Bus) -> tuple[str, str]:

@@ -139,6 +139,23 @@ async def test_one_that_breaks_the_transaction_breaks_it_for_nobody_else(
     assert await sold(database) == good
 
 
+async def test_a_group_that_gave_way_to_another_transaction_is_tried_one_by_one(
+    behind_a_closed_door, shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_facts, gave_way = Tx.write_facts, []
+
+    async def gives_way_once(tx: Tx) -> None:
+        if len(shop.groups[-1]) > 1 and not gave_way:
+            gave_way.append(shop.groups[-1])
+            raise asyncpg.DeadlockDetectedError("deadlock detected")
+        await write_facts(tx)
+
+    monkeypatch.setattr(Tx, "write_facts", gives_way_once)
+    answers = await behind_a_closed_door(*((item, item, "") for item in ("a", "b", "c")))
+    assert [one.status_code for one in answers] == [201] * 3
+    assert len(gave_way) == 1
+
+
 async def test_one_key_twice_in_a_group_has_one_effect(behind_a_closed_door, buy, database) -> None:
     answers = await behind_a_closed_door(("tea", "k", ""), ("tea", "k", ""))
 

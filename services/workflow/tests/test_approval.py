@@ -657,6 +657,82 @@ def test_who_handed_a_task_on_can_have_it_back() -> None:
     assert [one.assignee_id for one in added.pending()] == ["wang", "a"]
 
 
+def test_nobody_has_two_votes_of_a_step_through_a_stand_in() -> None:
+    away = replace(WORLD, stand_ins={"x": "s"})
+    route = step(1, "wang", "zhao", "chen", completion=Completion.RATIO, ratio=60)
+    approval = begun(route)
+    act = Act(EmployeeId("zhao"), (EmployeeId("x"),))
+    moved = transferred(approval, task_of(approval, "zhao"), act, away)
+    again = Act(EmployeeId("wang"), (EmployeeId("x"),))
+    with pytest.raises(TargetAsked):
+        transferred(moved, task_of(moved, "wang"), again, away)
+
+
+def test_who_agreed_in_a_sequence_before_it_was_sent_back_signs_no_other_seat_of_it() -> None:
+    route = step(1, "chen"), step(2, "wang", "zhao", completion=Completion.SEQUENCE)
+    approval = do(say(begun(*route), "chen"), transferred, "wang", "x")
+    approval = do(say(approval, "x"), returned_to_step, "zhao", to_step=1, is_straight=True)
+    approval = say(approval, "chen")
+    assert asked(approval) == ["zhao"]
+    with pytest.raises(TargetAsked):
+        do(approval, transferred, "zhao", "x")
+
+
+@pytest.mark.parametrize("verb", [delegated, added_before])
+def test_vote_of_who_was_away_comes_back_to_them_when_their_stand_in_has_left(verb) -> None:
+    approval = do(begun(world=replace(WORLD, stand_ins={"wang": "zhao"})), verb, "zhao", "d")
+    gone = replace(WORLD, gone={"zhao"})
+    (task,) = say(approval, "d", world=gone).open_tasks
+    assert (task.assignee_id, task.rule, task.verb) == ("wang", "person(wang)", None)
+
+
+def test_task_of_a_stand_in_above_whom_no_one_is_goes_back_and_is_not_stranded() -> None:
+    approval = begun(world=replace(WORLD, stand_ins={"wang": "boss"}))
+    alone = Directory({EmployeeId("boss"): person("boss", None)}, {})
+    world = replace(WORLD, gone={"boss"}, directory=alone)
+    assert asked(rerouted(approval, task_of(approval, "boss"), world)) == ["wang"]
+
+
+def test_signer_whose_stand_in_leaves_is_asked_as_who_added_them_said() -> None:
+    away = replace(WORLD, stand_ins={"a": "s"})
+    approval = begun()
+    act = Act(EmployeeId("wang"), (EmployeeId("a"),), "请看")
+    approval = added_before(approval, task_of(approval, "wang"), act, away)
+    (task,) = rerouted(approval, task_of(approval, "s"), replace(WORLD, gone={"s"})).open_tasks
+    assert (task.assignee_id, task.rule) == ("a", "add_sign(wang)")
+    assert task.verb is Verb.ADD_SIGN_BEFORE
+
+
+@pytest.mark.parametrize("verb", [delegated, added_before])
+def test_late_helper_is_not_escalated_to_whose_vote_it_is(verb) -> None:
+    approval = do(begun(submitter_id=EmployeeId("chen")), verb, "wang", "a")
+    late = overdue(approval, OverdueAction.ESCALATE, world=above_a("wang"))
+    assert (asked(late), late.facts[-1].action) == (["a"], OverdueAction.REMIND)
+
+
+def test_late_task_is_not_escalated_to_a_signer_of_it_nor_to_who_handed_it_on() -> None:
+    approval = do(begun(), added_after, "wang", "chen")
+    assert asked(overdue(approval, OverdueAction.ESCALATE)) == ["wang"]
+    approval = do(begun(step(1, "chen")), transferred, "chen", "wang")
+    assert asked(overdue(approval, OverdueAction.ESCALATE)) == ["wang"]
+
+
+def test_question_to_a_helper_put_after_the_hour_of_escalation_is_not_escalated_at_once() -> None:
+    approval = begun(step(1, "wang", deadline=LATE))
+    act = Act(EmployeeId("wang"), (EmployeeId("a"),))
+    world = replace(WORLD, now=NOW + timedelta(days=2))
+    after = delegated(approval, task_of(approval, "wang"), act, world)
+    mine = [due.action for due in after.dues if due.task_id == task_of(after, "a").task_id]
+    assert mine == [OverdueAction.DECIDE]
+
+
+def test_everyone_of_the_step_it_goes_straight_back_to_is_looked_up() -> None:
+    approval = begun(step(1, "wang"), step(2, "zhao"), step(3, *THREE, completion=Completion.ALL))
+    approval = say(say(approval, "wang"), "zhao")
+    back = do(approval, returned_to_step, "a", to_step=1, is_straight=True)
+    assert {"a", "b", "c", "zhao"} <= back.may_be_asked(back.open_tasks[0])
+
+
 def test_whose_vote_it_is_gives_no_opinion_on_it_besides() -> None:
     approval = do(begun(), delegated, "wang", "a")
     with pytest.raises(TargetAsked):

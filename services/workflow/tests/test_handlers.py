@@ -209,6 +209,28 @@ async def test_doubt_about_the_oa_is_for_an_administrator_and_then_the_oa_counts
     assert ended.outcome is Outcome.APPROVED
 
 
+@pytest.mark.parametrize("drift", [Drift.GHOST, Drift.LOST_PUSH, Drift.MISSED_CALLBACK])
+async def test_difference_that_says_nothing_against_the_process_leaves_it_to_decide(
+    database, do, submitted, drift
+) -> None:
+    await submitted(tenant="oa")
+    beside = oa_drift().model_copy(update={"drift": drift})
+    assert await do(handlers.on_oa_drift, beside) == ()
+    assert await do(handlers.on_oa_decision, oa_decision()) != ()
+
+
+async def test_end_of_the_oas_process_takes_back_nothing_that_was_decided_here(
+    database, do, submitted
+) -> None:
+    await submitted(tenant="oa")
+    await do(handlers.on_oa_decision, oa_decision())
+    _, asked = await do(handlers.on_oa_drift, oa_drift())
+    await do(handlers.decide_task, asked.task_id, by("ada"))
+    assert (await latest(database)).status is Status.APPROVED
+    assert await do(handlers.on_oa_closed, oa_closed(InstanceStatus.REJECTED)) == ()
+    assert (await latest(database)).status is Status.APPROVED
+
+
 async def test_assignee_who_has_left_does_not_decide_in_the_oa(
     database, do, hire, submitted, employee
 ) -> None:

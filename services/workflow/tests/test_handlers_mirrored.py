@@ -289,6 +289,43 @@ async def test_step_of_several_is_asked_anew_when_the_yes_of_one_was_taken_back(
     assert {fact.task_id for fact in again}.isdisjoint({first.task_id})
 
 
+async def test_yes_of_a_seat_that_a_sequence_went_on_behind_can_still_be_taken_back(
+    database, do, mirrored
+) -> None:
+    both = {"approvers": [FINANCE, CHEN], "completion": "sequence"}
+    await mirrored("line_manager", both)
+    await do(handlers.on_oa_decision, in_oa())
+    await do(handlers.on_oa_decision, in_oa(SECOND, "zhao", step=2))
+    act = Act(EmployeeId("chen"), text="再看", to_step=1, is_straight=True)
+    await do(handlers.act_on_task, TaskId("c-1.1.2.2"), Verb.RETURN_TO_STEP, act)
+    await do(handlers.decide_task, TaskId("c-1.1.1.2"), here("wang"))
+    assert [one.assignee_id for one in (await latest(database)).open_tasks] == ["chen"]
+    await do(handlers.on_oa_closed, closed(InstanceStatus.REVOKED, SECOND))
+    assert [one.assignee_id for one in (await latest(database)).open_tasks] == ["zhao"]
+
+
+async def test_yes_that_counts_no_more_can_be_taken_back_without_effect(
+    database, do, mirrored
+) -> None:
+    await mirrored()
+    await do(handlers.on_oa_decision, in_oa())
+    act = Act(EmployeeId("zhao"), text="再看", to_step=1)
+    await do(handlers.act_on_task, SECOND, Verb.RETURN_TO_STEP, act)
+    await do(handlers.decide_task, TaskId("c-1.1.1.2"), here("wang"))
+    await do(handlers.decide_task, TaskId("c-1.1.2.2"), here("zhao"))
+    assert await do(handlers.on_oa_closed, closed(InstanceStatus.REVOKED)) == ()
+    assert (await latest(database)).status is Status.APPROVED
+
+
+async def test_opinion_taken_back_in_the_oa_changes_nothing(database, do, mirrored) -> None:
+    await mirrored("line_manager")
+    act = Act(EmployeeId("wang"), (EmployeeId("chen"),), "请看")
+    await do(handlers.act_on_task, FIRST, Verb.DELEGATE, act)
+    opinion = TaskId("c-1.1.1.2")
+    await do(handlers.on_oa_decision, in_oa(opinion, "chen"))
+    assert await do(handlers.on_oa_closed, closed(InstanceStatus.REVOKED, opinion)) == ()
+
+
 async def test_yes_taken_back_at_a_step_that_is_yet_to_come_again_is_asked_on_the_way(
     database, do, mirrored
 ) -> None:

@@ -39,8 +39,11 @@ WINDOW same_key AS (PARTITION BY f.topic, f.key)
 """
 
 
-# What a database that is down, stopping or saturated looks like from here, and one that let another
-# transaction go first (a deadlock): the same again, a little later, may succeed.
+# It let another transaction go first (a deadlock): this one alone is to be tried again.
+GAVE_WAY = asyncpg.TransactionRollbackError
+
+# What a database that is down, stopping or saturated looks like from here, or one that let another
+# go first: the same again, a little later, may succeed.
 AWAY: tuple[type[Exception], ...] = (
     TimeoutError,
     OSError,
@@ -48,7 +51,7 @@ AWAY: tuple[type[Exception], ...] = (
     asyncpg.OperatorInterventionError,
     asyncpg.CannotConnectNowError,
     asyncpg.InterfaceError,
-    asyncpg.TransactionRollbackError,
+    GAVE_WAY,
 )
 
 

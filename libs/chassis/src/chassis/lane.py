@@ -45,13 +45,28 @@ def _is_passing(error: Exception) -> bool:
 
 @dataclass(slots=True)
 class Trouble:
-    """One event that does not succeed."""
+    """One event that does not succeed.
+
+    `others_wait_since`: when they began to wait for a Retry that has an end.
+    """
 
     error: Exception
     failed_at: datetime
+    others_wait_since: float | None = None
     since: float = field(default_factory=monotonic)
     attempts: int = 0
     waits: int = 0
+
+    def __post_init__(self) -> None:
+        self.goes_on(self.error)
+
+    def goes_on(self, error: Exception) -> None:
+        """It was tried again; time in which the database was away, say, is not that of a Retry."""
+        self.error = error
+        if not isinstance(error, Retry) or error.at_most is None:
+            self.others_wait_since = None
+        elif self.others_wait_since is None:
+            self.others_wait_since = monotonic()
 
     @property
     def is_passing(self) -> bool:
@@ -66,7 +81,9 @@ class Trouble:
     def is_over(self) -> bool:
         """Whether the others have waited for it as long as it asked."""
         at_most = self.error.at_most if isinstance(self.error, Retry) else None
-        return at_most is not None and monotonic() - self.since >= at_most.total_seconds()
+        if at_most is None or self.others_wait_since is None or self.waits < _TRIES:
+            return False
+        return monotonic() - self.others_wait_since >= at_most.total_seconds()
 
     def pause(self) -> float:
         """Seconds until the next try: doubling, with jitter, never below what Retry asks for."""
@@ -94,6 +111,7 @@ class Lane:
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _is_stopping: bool = False
     _parked_at: deque[float] = field(default_factory=lambda: deque(maxlen=_PARKED_PER_MINUTE))
+    _waited_in_vain: tuple[float, float] | None = None  # from when until when
     _task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -167,12 +185,21 @@ class Lane:
     async def _settle_failed(self, arrivals: Sequence[Arrival], error: Exception) -> None:
         """Each half by itself, down to the event to blame."""
         if len(arrivals) == 1:
-            await self._settle_one(arrivals[0], Trouble(error, self.turns.database.clock()))
+            trouble = Trouble(error, self.turns.database.clock(), self._waited_since(error))
+            await self._settle_one(arrivals[0], trouble)
             return
         half = len(arrivals) // 2
         for part in (arrivals[:half], arrivals[half:]):
             if (again := await self._attempt(part)) is not None:
                 await self._settle_failed(part, again)
+
+    def _waited_since(self, error: Exception) -> float | None:
+        """Who has just waited in vain for one event does not wait as long for the next one."""
+        at_most = error.at_most if isinstance(error, Retry) else None
+        if at_most is None or self._waited_in_vain is None:
+            return None
+        since, until = self._waited_in_vain
+        return since if monotonic() - until < at_most.total_seconds() else None
 
     async def _attempt(self, arrivals: Sequence[Arrival]) -> Exception | None:
         """In a transaction of its own."""
@@ -200,7 +227,7 @@ class Lane:
                 error = await self._attempt([arrival])
                 if error is None:
                     return
-                trouble.error = error
+                trouble.goes_on(error)
         finally:
             metrics.RETRY_SECONDS.labels(*self._labels).set(0)
             metrics.PARKING_STOPPED.labels(*self._labels).set(0)
@@ -234,6 +261,8 @@ class Lane:
             trouble.error = error_of_parking
             return False
         self._parked_at.append(monotonic())
+        if trouble.is_over and trouble.others_wait_since is not None:
+            self._waited_in_vain = trouble.others_wait_since, monotonic()
         metrics.EVENTS.labels(arrival.topic, "parked").inc()
         log.error("event parked", **self._what(arrival, error), attempts=trouble.attempts)
         self._finish(arrival)

@@ -10,7 +10,7 @@ from fastapi import Response
 from msgspec import Struct
 from pydantic import BaseModel
 
-from chassis.db import AWAY, Database, Origin, Tx
+from chassis.db import AWAY, GAVE_WAY, Database, Origin, Tx
 from chassis.idempotency import IN_FLIGHT, Keyed, Once, Reply, look, store
 from chassis.problem import Problem
 from chassis.telemetry import traceparent
@@ -94,14 +94,13 @@ class _Group:
     async def _settle(self, group: list[_Waiting]) -> None:
         try:
             answers = await self._commit(group)
-        except AWAY as away:
-            answers = [away] * len(group)
         except Exception as failure:  # noqa: BLE001 -- each is told, alone if there are several
-            if len(group) > 1:
+            is_away = isinstance(failure, AWAY) and not isinstance(failure, GAVE_WAY)
+            if len(group) > 1 and not is_away:
                 for one in group:
                     await self._settle([one])
                 return
-            answers = [failure]
+            answers = [failure] * len(group)
         for one, answer in zip(group, answers, strict=True):
             one.settle(answer)
 

@@ -218,7 +218,7 @@ async def approval(
         found = await store.of_document(tx, document_id, reader, revision)
         if found is None:
             raise Problem(NOT_FOUND)
-        acts = await store.acts(tx, (found.document_id, found.revision))
+        acts = await store.acts(tx, found.place)
     view = ApprovalView.model_validate(found)
     return view.model_copy(update={"acts": [ActView.model_validate(act) for act in acts]})
 

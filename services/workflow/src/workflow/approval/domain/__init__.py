@@ -3,6 +3,7 @@
 from workflow.approval.domain.approval import Approval, Back, Status
 from workflow.approval.domain.deciding import decided
 from workflow.approval.domain.difference import content_changed
+from workflow.approval.domain.facts import Place
 from workflow.approval.domain.moving import rerouted, stood_in
 from workflow.approval.domain.overdue import acted_on
 from workflow.approval.domain.refusals import (
@@ -64,6 +65,7 @@ __all__ = [
     "NotYoursToUrge",
     "OpinionMissing",
     "Part",
+    "Place",
     "Status",
     "StepNotDone",
     "TargetAsked",

@@ -9,9 +9,6 @@ from events.workflow import (
     ApprovalCancelled,
     ApprovalDecided,
     ApprovalRevoked,
-    ApprovalTaskAssigned,
-    ApprovalTaskClosed,
-    ApprovalTaskDecided,
     Closing,
     Completion,
     DocumentKind,
@@ -22,7 +19,8 @@ from events.workflow import (
 from msgspec import Struct
 from msgspec.structs import replace
 
-from workflow.approval.domain import voting
+from workflow.approval.domain import facts, voting
+from workflow.approval.domain.facts import Place
 from workflow.approval.domain.task import Due, Part, Question, Task, TaskStatus, Verdict
 from workflow.approval.domain.turns import Moment, as_asked, deadlines, turn
 from workflow.definition.domain.route import Found, PlannedStep, Reason
@@ -75,6 +73,10 @@ class Approval(Struct, frozen=True):
     dues: tuple[Due, ...] = ()
 
     @property
+    def place(self) -> Place:
+        return self.document_id, self.revision
+
+    @property
     def open_tasks(self) -> tuple[Task, ...]:
         """Whose turn it is now, in the order in which they were asked."""
         return tuple(task for task in self.tasks if task.status is TaskStatus.OPEN)
@@ -109,17 +111,31 @@ class Approval(Struct, frozen=True):
         """The task of the seat's own vote, the last time it was asked."""
         return [one for one in self.seat_of(task) if one.part is Part.OWN][-1]
 
-    def others_of(self, seat: Task | Question) -> set[EmployeeId]:
-        """Who is asked in the other seats of this round of the step, or will be."""
-        planned = self.planned(seat.step).found
-        others = {one.approver_id for n, one in enumerate(planned, start=1) if n != seat.seat}
-        return others | {
-            task.assignee_id
-            for task in self.tasks
-            if (task.step, task.round) == (seat.step, seat.round)
-            and task.seat != seat.seat
-            and task.status is not TaskStatus.CANCELLED
-        }
+    def others_of(self, mine: Task | Question) -> set[EmployeeId]:
+        """Who is asked in this step besides, will be, or has signed; and whose vote mine is about.
+
+        Of a sequence that went on in the middle, also who had agreed before it was sent back.
+        """
+        round_ = [one for one in self.tasks if (one.step, one.round) == (mine.step, mine.round)]
+        first = min([mine.seat, *(one.seat for one in round_)])
+        round_ += [one for one in self.tasks if one.step == mine.step and one.seat < first]
+        beside = [one for one in round_ if one.is_pending or one.has_signed]
+        if mine.part is not Part.OWN:
+            votes = [one for one in round_ if one.seat == mine.seat and one.part is Part.OWN]
+            beside += votes[-1:]
+        planned = enumerate(self.planned(mine.step).found, start=1)
+        others = {one.approver_id for seat, one in planned if seat != mine.seat}
+        for one in beside:
+            if one is not mine:
+                others |= {one.assignee_id, one.meant}
+        return others
+
+    def is_asked_anew(self, task: Task) -> bool:
+        """Whether its seat has come again since: what was said the last time counts no more."""
+        return any(
+            one.step == task.step and one.round > task.round and one.seat <= task.seat
+            for one in self.tasks
+        )
 
     def pending(self) -> list[Task]:
         return [task for task in self.tasks if task.is_pending]
@@ -134,8 +150,11 @@ class Approval(Struct, frozen=True):
         people = {one.approver_id for one in following.found} if following else set()
         if len(asked.found) > 1 or len(round_) > 1:  # else no one but the next step can come
             people |= {one.approver_id for one in asked.found}
-            people |= {one.assignee_id for one in round_}
-        return people | {self.back.person} if self.back else people
+            people |= {person for one in round_ for person in (one.assignee_id, one.meant)}
+        if self.back is not None:
+            people |= {one.approver_id for one in self.planned(self.back.step).found}
+            people.add(self.back.person)
+        return people
 
     def asked(self, step: int, moment: Moment, back: Back | None = None) -> "Approval":
         """It is the turn of whom the route names for this step; in `back.seat`, of that person.
@@ -168,29 +187,21 @@ class Approval(Struct, frozen=True):
 
     def opened(self, waiting: Task, moment: Moment) -> "Approval":
         """It is now the turn of one who signs after the vote."""
-        task = self._task(waiting.task_id, _question(waiting), moment)
+        task = self._task(waiting.task_id, self._question(waiting), moment)
         return self._announced(self._with(task), task, moment)
 
     def moved(
         self, task: Task, to: Found, verb: Verb, closing: Closing, moment: Moment
     ) -> "Approval":
         """What this task asked is asked of another person."""
-        question = replace(_question(task), person=to.approver_id, rule=to.rule, verb=verb)
+        question = replace(self._question(task), person=to.approver_id, rule=to.rule, verb=verb)
         if task.part is not Part.OPINION:
             question = replace(question, acting_for=None)
         return self.closed([task], closing, moment.now).asking(question, moment)
 
     def passed_on(self, task: Task, closing: Closing, moment: Moment) -> "Approval":
-        """Its person has left or is away: it is asked of whom it falls to now.
-
-        What a stand-in was asked is asked anew of whoever was meant.
-        """
-        question = _question(task)
-        if task.verb is Verb.STAND_IN:
-            found = self.planned(task.step).found
-            rule = next((one.rule for one in found if one.approver_id == task.meant), task.rule)
-            question = replace(question, person=task.meant, rule=rule, verb=None, acting_for=None)
-        return self.closed([task], closing, moment.now).asking(question, moment)
+        """Its person has left or is away: it is asked of whom it falls to now."""
+        return self.closed([task], closing, moment.now).asking(self._question(task), moment)
 
     def closed(self, over: Collection[Task], closing: Closing, now: datetime) -> "Approval":
         """These need no decision any more; those who were asked are told."""
@@ -201,8 +212,8 @@ class Approval(Struct, frozen=True):
             for task in self.tasks
         )
         told = (task for task in over if task.status is TaskStatus.OPEN)
-        facts = (self._closed_fact(task, closing, now) for task in told)
-        return replace(self, tasks=tasks, facts=(*self.facts, *facts))
+        said = (facts.closed(self.place, task, closing, now) for task in told)
+        return replace(self, tasks=tasks, facts=(*self.facts, *said))
 
     def answered(self, task: Task, verdict: Verdict) -> "Approval":
         """The task with its decision, and nothing that follows from it."""
@@ -217,12 +228,12 @@ class Approval(Struct, frozen=True):
             decided_at=verdict.decided_at,
             automatic=verdict.automatic,
         )
-        fact = self._decided_fact(done, verdict)
+        fact = facts.decided(self.place, done, verdict)
         return replace(self, tasks=self._with(done), facts=(*self.facts, fact))
 
     def asked_again(self, task: Task, moment: Moment) -> "Approval":
         """The one whose vote it is has heard the others of the seat."""
-        return self.asking(_question(self.vote_of(task)), moment)
+        return self.asking(self._question(self.vote_of(task)), moment)
 
     def ended(
         self, outcome: Outcome, at: datetime, now: datetime, automatic: str | None = None
@@ -322,76 +333,50 @@ class Approval(Struct, frozen=True):
             is_stranded=whose.is_stranded,
         )
 
-    def _asked_at(self, question: Question, moment: Moment) -> datetime:
+    def _question(self, task: Task) -> Question:
+        """What a task asked, to ask it again; what a stand-in was asked, of whoever was meant."""
+        question = Question(
+            step=task.step,
+            round=task.round,
+            seat=task.seat,
+            person=task.meant,
+            rule=task.rule,
+            part=task.part,
+            verb=task.verb,
+            acting_for=task.acting_for,
+            added_by=task.added_by,
+        )
+        if task.verb is not Verb.STAND_IN:
+            return question
+        found = self.planned(task.step).found
+        rule = next((one.rule for one in found if one.approver_id == task.meant), task.rule)
+        verb, acting_for = None, None
+        if task.part is Part.OPINION:
+            acting_for = self.vote_of(task).assignee_id
+            rule, verb = f"delegate({acting_for})", Verb.DELEGATE
+        elif task.part is not Part.OWN:
+            is_before = task.part is Part.BEFORE
+            rule = f"add_sign({task.added_by})"
+            verb = Verb.ADD_SIGN_BEFORE if is_before else Verb.ADD_SIGN_AFTER
+        return replace(question, rule=rule, verb=verb, acting_for=acting_for)
+
+    def _asked_at(self, seat: Task | Question, moment: Moment) -> datetime:
         """When this seat was first asked in this round, be it now."""
-        before = self._seat_before(question)
+        before = self._seat_before(seat)
         return before[0].assigned_at if before else moment.now
 
-    def _seat_before(self, question: Question) -> list[Task]:
+    def _seat_before(self, seat: Task | Question) -> list[Task]:
         """Who was asked in this seat in this round before, in their order."""
-        place = question.step, question.round, question.seat
+        place = seat.step, seat.round, seat.seat
         return [task for task in self.tasks if (task.step, task.round, task.seat) == place]
 
     def _announced(self, tasks: tuple[Task, ...], task: Task, moment: Moment) -> "Approval":
-        fact = ApprovalTaskAssigned(
-            document_id=self.document_id,
-            revision=self.revision,
-            task_id=task.task_id,
-            step=task.step,
-            step_name=task.name,
-            assignee_id=task.assignee_id,
-            assigned_at=moment.now,
-            due_at=task.due_at,
-            verb=task.verb,
-            acting_for=task.acting_for,
-        )
         deadline = self.planned(task.step).deadline
         dues: list[Due] = []
         if deadline is not None:
-            seat = self._seat_before(_question(task))
-            is_escalated = any(one.closing is Closing.ESCALATED for one in seat)
-            asked_at = self._asked_at(_question(task), moment)
-            dues = deadlines(deadline, task.task_id, asked_at, moment, is_escalated=is_escalated)
+            before = [one for one in self._seat_before(task) if one.part is task.part]
+            is_escalated = any(one.closing is Closing.ESCALATED for one in before)
+            asked_at = self._asked_at(task, moment)
+            dues = deadlines(deadline, task, asked_at, moment, is_escalated=is_escalated)
+        fact = facts.assigned(self.place, task)
         return replace(self, tasks=tasks, facts=(*self.facts, fact), dues=(*self.dues, *dues))
-
-    def _closed_fact(self, task: Task, closing: Closing, now: datetime) -> Event:
-        return ApprovalTaskClosed(
-            document_id=self.document_id,
-            revision=self.revision,
-            task_id=task.task_id,
-            step=task.step,
-            assignee_id=task.assignee_id,
-            closing=closing,
-            closed_at=now,
-        )
-
-    def _decided_fact(self, task: Task, verdict: Verdict) -> Event:
-        return ApprovalTaskDecided(
-            document_id=self.document_id,
-            revision=self.revision,
-            task_id=task.task_id,
-            step=task.step,
-            decision=verdict.decision,
-            decided_by=verdict.by,
-            via=verdict.via,
-            content_hash=verdict.content_hash,
-            opinion=verdict.opinion,
-            decided_at=verdict.decided_at,
-            acting_for=task.acting_for,
-            automatic=verdict.automatic,
-        )
-
-
-def _question(task: Task) -> Question:
-    """What a task asked, to ask it again."""
-    return Question(
-        step=task.step,
-        round=task.round,
-        seat=task.seat,
-        person=task.assignee_id,
-        rule=task.rule,
-        part=task.part,
-        verb=task.verb,
-        acting_for=task.acting_for,
-        added_by=task.added_by,
-    )

@@ -9,9 +9,13 @@ from workflow.approval.domain.turns import Moment, above
 
 
 def rerouted(approval: Approval, task: Task, moment: Moment) -> Approval:
-    """A leaver's task goes up the line; where no one is there to take it, it waits, marked."""
+    """A leaver's task goes up the line, a stand-in's back to whoever was meant.
+
+    Where no one is there to take it, it waits, marked.
+    """
     others = approval.others_of(task)
-    if above(task.assignee_id, approval.submitter_id, others, moment.directory) is not None:
+    is_here = task.meant not in moment.gone
+    if is_here or above(task.meant, approval.submitter_id, others, moment.directory) is not None:
         return approval.passed_on(task, Closing.REROUTED, moment)
     if task.is_stranded:
         return approval

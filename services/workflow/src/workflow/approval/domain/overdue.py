@@ -11,7 +11,8 @@ from workflow.approval.domain.turns import Moment, above
 def acted_on(approval: Approval, due: Due, moment: Moment) -> Approval:
     """Remind, ask the one above, or decide as the definition says. A task that has ended: nothing.
 
-    What the OA decides is only reminded of; where no one is above, whoever is asked stays asked.
+    What the OA decides is only reminded of; where no one is above who is not asked or has not
+    handed it on, whoever is asked stays asked.
     """
     task = approval.task(due.task_id)
     if task is None or task.status is not TaskStatus.OPEN:
@@ -19,7 +20,10 @@ def acted_on(approval: Approval, due: Due, moment: Moment) -> Approval:
     if task.native and due.action is OverdueAction.ESCALATE:
         others = approval.others_of(task)
         found = above(task.meant, approval.submitter_id, others, moment.directory)
-        asked = {task.assignee_id, *others}
+        gave = {
+            one.assignee_id for one in approval.seat_of(task) if one.closing is Closing.TRANSFERRED
+        }
+        asked = {task.assignee_id, *others, *gave}
         if found is not None and not found.by_administrator and found.approver_id not in asked:
             said = _overdue(approval, task, due, OverdueAction.ESCALATE, moment)
             return said.moved(task, found, Verb.ESCALATE, Closing.ESCALATED, moment)

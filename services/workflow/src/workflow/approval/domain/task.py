@@ -93,6 +93,11 @@ class Task(Struct, frozen=True, omit_defaults=True):
         return self.assignee_id
 
     @property
+    def has_signed(self) -> bool:
+        """Whether its person has said something that counts."""
+        return self.decision is not None and self.part is not Part.OPINION
+
+    @property
     def is_pending(self) -> bool:
         return self.status in (TaskStatus.OPEN, TaskStatus.WAITING)
 

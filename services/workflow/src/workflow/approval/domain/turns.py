@@ -4,12 +4,12 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
 
-from events import EmployeeId, TaskId
+from events import EmployeeId
 from events.workflow import Decision, OverdueAction, Verb
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from workflow.approval.domain.task import Due, Question
+from workflow.approval.domain.task import Due, Part, Question, Task
 from workflow.calendar.domain import WorkCalendar
 from workflow.definition.domain import (
     Deadline,
@@ -89,12 +89,13 @@ def above(
 
 
 def deadlines(
-    deadline: Deadline, id_: TaskId, asked_at: datetime, moment: Moment, *, is_escalated: bool
+    deadline: Deadline, task: Task, asked_at: datetime, moment: Moment, *, is_escalated: bool
 ) -> list[Due]:
     """What is still to be done about a task whose step was asked then.
 
     The clock is the step's: handing a task on neither stops nor restarts it. What has passed
-    meanwhile is done at once, but for a reminder, and for what has been escalated already.
+    meanwhile is done at once, but for reminders; what has been escalated is not escalated again,
+    nor a question to someone besides because of the time before it was put.
     """
     planned: list[tuple[Decimal, OverdueAction, Decision | None]] = [
         (hours, OverdueAction.REMIND, None) for hours in deadline.remind
@@ -105,7 +106,8 @@ def deadlines(
         hours, decision = deadline.decide
         planned.append((hours, OverdueAction.DECIDE, decision))
     dues = (
-        Due(id_, moment.calendar.after(asked_at, hours), action, decision)
+        Due(task.task_id, moment.calendar.after(asked_at, hours), action, decision)
         for hours, action, decision in planned
     )
-    return [due for due in dues if due.at > moment.now or due.action is not OverdueAction.REMIND]
+    at_once = {OverdueAction.DECIDE, *([OverdueAction.ESCALATE] if task.part is Part.OWN else [])}
+    return [due for due in dues if due.at > moment.now or due.action in at_once]

@@ -238,11 +238,6 @@ def _welcome(
     Whoever had the task before, and handed it on, can have it back.
     """
     asked = approval.others_of(task) | {task.assignee_id}
-    for one in approval.seat_of(task):
-        has_signed = one.decision is not None and one.part is not Part.OPINION
-        has_vote = one.part is Part.OWN and task.part is not Part.OWN
-        if (one.is_pending or has_signed or has_vote) and one is not task:
-            asked |= {one.assignee_id, one.meant}
     for target in targets:
         if target in moment.gone:
             raise PersonNotHere(target)

@@ -4,7 +4,7 @@ Approvals are locked in one order, by document and revision, before anything is 
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from chassis import Origin, Retry, Tx
 from events import EmployeeId
@@ -20,6 +20,7 @@ from workflow.directory.domain import Directory
 from workflow.directory.handlers import directory_around
 from workflow.standin.handlers import stand_ins
 
+NEWS_TAKES = timedelta(minutes=5)  # of a person, at the most: others do not wait for it longer
 _NEVER_ASKED = WorkCalendar.of(())  # no step of theirs has a deadline
 
 
@@ -87,7 +88,7 @@ async def keep(tx: Tx, changes: Sequence[Change]) -> None:
     if new := [change.after for change in changed if change.before is None]:
         await store.add_approvals(tx, new, tx.now)
     await store.save_tasks(
-        tx, [(_place(change.after), task) for change in changed for task in _tasks(change)]
+        tx, [(change.after.place, task) for change in changed for task in _tasks(change)]
     )
     if dues := [due for change in changed for due in change.after.dues]:
         await store.add_dues(tx, dues)
@@ -117,10 +118,6 @@ def _tasks(change: Change) -> Sequence[Task]:
     return [task for task in change.after.tasks if id(task) not in known]
 
 
-def _place(approval: Approval) -> store.Place:
-    return approval.document_id, approval.revision
-
-
 async def ask_administrator(tx: Tx, approval: Approval, why: str) -> None:
     """The step that waits in the OA is asked of an administrator, in Tonglu from here on."""
     if approval.current_step is None or approval.runs_here:
@@ -129,6 +126,7 @@ async def ask_administrator(tx: Tx, approval: Approval, why: str) -> None:
     try:
         found = administrator(approval.submitter_id, directory, why=why)
     except NoAdministrator as error:
-        raise Retry("a person must look, and no one holds the role admin") from error
+        reason = "a person must look, and no one but the submitter holds the role admin"
+        raise Retry(reason, at_most=NEWS_TAKES) from error
     moment = await moment_for(tx, [approval], {found.approver_id})
     await keep(tx, [Change(approval, approval.taken_over(found, moment))])

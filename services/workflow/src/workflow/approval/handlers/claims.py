@@ -10,12 +10,11 @@ from events.claims import ClaimSubmitted, ClaimWithdrawn
 
 from workflow.approval import store
 from workflow.approval.domain import Approval, document_of, requested, started
-from workflow.approval.handlers.changing import Change, keep, moment_of_plan
+from workflow.approval.handlers.changing import NEWS_TAKES, Change, keep, moment_of_plan
 from workflow.definition.domain import Document, NoAdministrator
 from workflow.definition.handlers import NoDefinition, Plan, SubmitterUnknown, plan_routes
 
 _LATER = timedelta(seconds=2)
-_NEWS_TAKES = timedelta(minutes=5)  # of a person, at the most; the claims of others do not wait on
 
 
 async def on_claims(tx: Tx, batch: Sequence[Received[Any]]) -> None:
@@ -83,7 +82,7 @@ async def _plans(tx: Tx, documents: Sequence[Document]) -> list[Plan]:
     except NoDefinition as error:
         raise Retry(str(error), after=_LATER) from error
     except SubmitterUnknown as error:
-        raise Retry(str(error), after=_LATER, at_most=_NEWS_TAKES) from error
+        raise Retry(str(error), after=_LATER, at_most=NEWS_TAKES) from error
     except NoAdministrator as error:
         reason = "a step has no approver, and no one but the submitter holds the role admin"
-        raise Retry(reason, after=_LATER, at_most=_NEWS_TAKES) from error
+        raise Retry(reason, after=_LATER, at_most=NEWS_TAKES) from error

@@ -5,7 +5,7 @@ from typing import Any
 
 import structlog
 from chassis import Received, Reject, Tx
-from events.oa import InstanceStatus, OADecisionReceived, OADriftDetected, OAInstanceClosed
+from events.oa import Drift, InstanceStatus, OADecisionReceived, OADriftDetected, OAInstanceClosed
 from events.workflow import ApprovalActed, Decision, Mode, Verb
 from msgspec.structs import replace
 from prometheus_client import Counter
@@ -32,6 +32,8 @@ IGNORED = Counter(
     ("reason",),
 )
 _TAKEN_BACK = (InstanceStatus.REVOKED, InstanceStatus.REJECTED, InstanceStatus.RETURNED)
+# Differences that say nothing against the process itself: it still decides.
+_BESIDE = (Drift.GHOST, Drift.ORPHAN, Drift.LOST_PUSH, Drift.MISSED_CALLBACK)
 _IN_DOUBT = (NotAsked, DecisionUnknown, ContentChanged)
 
 
@@ -130,22 +132,22 @@ async def on_oa_closed(tx: Tx, event: OAInstanceClosed) -> None:
 async def _process_closed(tx: Tx, approval: Approval, event: OAInstanceClosed) -> None:
     if approval.status is Status.OPEN:
         await ask_administrator(tx, approval, f"the OA ended it: {event.status}")
-    elif event.status in _TAKEN_BACK:
+    elif event.status in _TAKEN_BACK and not approval.runs_here:
         await keep(tx, [Change(approval, _revoked(tx, approval, event))])
 
 
 async def _mirror_closed(tx: Tx, approval: Approval, task: Task, event: OAInstanceClosed) -> None:
     is_theirs = task.via == event.tenant and task.decision is Decision.APPROVE
-    if not is_theirs or event.status not in _TAKEN_BACK:
+    counts = task.has_signed and not approval.is_asked_anew(task)
+    if not (is_theirs and counts) or event.status not in _TAKEN_BACK:
         return
     if approval.status is not Status.OPEN:
         await keep(tx, [Change(approval, _revoked(tx, approval, event))])
         return
-    if approval.round_of(task.step)[0].round > task.round:
-        return  # asked anew already
     if (approval.current_step or task.step) < task.step:
         # It will be asked anew on the way, unless the route would go straight past it.
-        await keep(tx, [Change(approval, replace(approval, back=None))])
+        if approval.back is not None:
+            await keep(tx, [Change(approval, replace(approval, back=None))])
         return
     found = {one.approver_id for one in approval.planned(task.step).found}
     moment = await moment_for(tx, [approval], found)
@@ -172,5 +174,5 @@ async def on_oa_drift(tx: Tx, event: OADriftDetected) -> None:
     """The OA contradicts us: nothing is decided by it; where it alone decides, a person looks."""
     place = event.document_id, event.revision
     approval = (await store.approvals_for_change(tx, [place])).get(place)
-    if approval is not None and event.task_id is None:
+    if approval is not None and event.task_id is None and event.drift not in _BESIDE:
         await ask_administrator(tx, approval, f"the OA differs: {event.drift}")

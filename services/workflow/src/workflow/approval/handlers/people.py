@@ -15,6 +15,7 @@ from workflow.approval.domain import (
     DecideInOA,
     Moment,
     OpinionMissing,
+    Place,
     Task,
     TaskCancelled,
     TaskDecided,
@@ -151,8 +152,7 @@ async def _may_act(tx: Tx, approval: Approval, task: Task, verb: Verb, me: Emplo
 
 
 async def _has_part(tx: Tx, approval: Approval, me: EmployeeId) -> bool:
-    place = approval.document_id, approval.revision
-    return takes_part(approval, me) or await store.is_copied(tx, place, me)
+    return takes_part(approval, me) or await store.is_copied(tx, approval.place, me)
 
 
 def _mine(approval: Approval | None, id_: TaskId, person: EmployeeId) -> Task | None:
@@ -165,8 +165,8 @@ def _mine(approval: Approval | None, id_: TaskId, person: EmployeeId) -> Task | 
 
 async def _moments(
     tx: Tx,
-    found: Mapping[store.Place, Approval],
-    places: Mapping[TaskId, store.Place],
+    found: Mapping[Place, Approval],
+    places: Mapping[TaskId, Place],
     asked: Iterable[tuple[TaskId, Verdict]],
 ) -> dict[DocumentKind, Moment]:
     """For each kind of document in question, the world around those who may be asked next."""

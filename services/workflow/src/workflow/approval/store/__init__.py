@@ -21,13 +21,11 @@ from workflow.approval.store.reading import (
     of_task,
     revision_with,
 )
-from workflow.approval.store.rows import Place
 from workflow.approval.store.saving import add_acts, add_approvals, save_approvals, save_tasks
 
 __all__ = [
     "INBOX",
     "DoneAct",
-    "Place",
     "acts",
     "add_acts",
     "add_approvals",

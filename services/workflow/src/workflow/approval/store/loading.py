@@ -5,8 +5,8 @@ from collections.abc import Collection
 from chassis import Tx
 from events import DocumentId, EmployeeId, TaskId
 
-from workflow.approval.domain import Approval
-from workflow.approval.store.rows import Place, with_tasks
+from workflow.approval.domain import Approval, Place
+from workflow.approval.store.rows import with_tasks
 
 
 async def approvals_for_change(tx: Tx, places: Collection[Place]) -> dict[Place, Approval]:

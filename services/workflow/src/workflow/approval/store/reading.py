@@ -8,8 +8,8 @@ from events import ContentHash, DocumentId, EmployeeId, Money, TaskId
 from events.workflow import Verb
 from msgspec import Struct
 
-from workflow.approval.domain import TONGLU, Approval, Part, Waiting
-from workflow.approval.store.rows import Place, with_tasks
+from workflow.approval.domain import TONGLU, Approval, Part, Place, Waiting
+from workflow.approval.store.rows import with_tasks
 
 
 async def of_document(

@@ -10,10 +10,8 @@ from events.workflow import Closing, Decision, DocumentKind, Mode, Verb
 from msgspec import convert
 from msgspec.json import Decoder
 
-from workflow.approval.domain import Approval, Back, Part, Status, Task, TaskStatus
+from workflow.approval.domain import Approval, Back, Part, Place, Status, Task, TaskStatus
 from workflow.definition.domain import PlannedStep, Reason
-
-Place = tuple[DocumentId, int]  # a document and its revision
 
 _DETAILS = Decoder(tuple[str, ...])
 _ROUTE = Decoder(tuple[PlannedStep, ...])

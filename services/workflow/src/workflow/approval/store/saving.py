@@ -7,8 +7,8 @@ from chassis import Tx
 from events.workflow import ApprovalActed
 from msgspec import json
 
-from workflow.approval.domain import Approval, Task
-from workflow.approval.store.rows import Place, columns
+from workflow.approval.domain import Approval, Place, Task
+from workflow.approval.store.rows import columns
 
 # Rows travel as one JSON text, in bytes: asyncpg looks at each element of an array, and for so many
 # columns that takes twice as long as to write the JSON.
