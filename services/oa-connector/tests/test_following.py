@@ -398,7 +398,14 @@ def test_a_duplicate_is_looked_up_at_once(open_one):
 def test_an_oa_that_cannot_be_searched_leaves_an_unknown_create_to_a_person(open_one):
     patience = replace(PATIENCE, idempotency=Idempotency.NONE)
     last = replace(open_one, state=State.RESOLVING, instance_id=None, lookups=2)
-    assert domain.looked_up(last, [], patience, NOW).submission.state is State.NEEDS_HUMAN
+    stuck = domain.looked_up(last, [], patience, NOW).submission
+    assert stuck.state is State.NEEDS_HUMAN
+    # A person who has looked there by hand, and tries again, is believed, once.
+    again = replace(domain.retried(stuck).submission, state=State.RESOLVING, lookups=2)
+    sent = domain.looked_up(again, [], patience, NOW).submission
+    assert (sent.state, sent.attempt) == (State.NEW, 1)
+    lost = replace(sent, state=State.RESOLVING, lookups=2)
+    assert domain.looked_up(lost, [], patience, NOW).submission.state is State.NEEDS_HUMAN
 
 
 def test_a_form_that_lost_what_was_sent_is_named_as_broken(open_one):

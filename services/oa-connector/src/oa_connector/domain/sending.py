@@ -118,7 +118,7 @@ def _found_nothing(submission: Submission, patience: Patience, now: datetime) ->
         return replace(move, is_form_broken=seen.attempt > 0)
     if seen.farewell is not None:
         return Move(replace(seen, state=State.CLOSED))
-    if patience.idempotency is Idempotency.NONE:
+    if patience.idempotency is Idempotency.NONE and seen.attempt > 0:  # else a person has looked
         return stuck(seen, f"it may exist, and the OA cannot be searched: {seen.last_error}", now)
     if seen.attempt >= patience.attempts:
         return stuck(seen, f"not created after {seen.attempt} attempts: {seen.last_error}", now)
