@@ -125,6 +125,8 @@ class Channel:
 
     async def _send(self, method: str, path: str, request: dict[str, Any]) -> httpx.Response:
         reply = await self.http.request(method, path, **request)
+        # Read to its end; it points back at the reply, and thousands would wait for the collector.
+        reply.stream = httpx.ByteStream(b"")
         self._read_clock(reply)
         self.refuses_us = reply.status_code in _REFUSED
         if reply.status_code in _TROUBLE:
