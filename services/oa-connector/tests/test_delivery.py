@@ -11,7 +11,7 @@ from chassis import Database, failpoints
 from chassis.http import Edge
 from chassis.migrate import CHASSIS, migrate
 from chassis.testing import Issuer, api_client
-from events import ContentHash
+from events import ContentHash, InstanceId
 from events.oa import (
     Drift,
     InstanceStatus,
@@ -26,7 +26,8 @@ from oa_connector import handlers, store
 from oa_connector.api import REFUSALS, callbacks
 from oa_connector.delivery import Delivery, Pace
 from oa_connector.delivery.probing import Probe
-from oa_connector.domain import Instance, Patience, State
+from oa_connector.domain import Idempotency, Instance, Patience, Snapshot, State
+from oa_connector.vendors import OAError
 from oa_connector.vendors.flowable import Flowable, FlowableCallbacks
 from oa_mirror import made
 from oa_road import (
@@ -178,6 +179,33 @@ async def test_a_crash_between_create_and_record_makes_one_process(
         await eventually(lambda: road.has(OAInstanceOpened))
     assert len(await people.processes(road.key)) == 1
     assert [type(fact) for fact in await road.said()] == [OAInstanceOpened]
+
+
+class Unsearchable(Flowable):
+    """Shows only what it has named itself; the first reading breaks, or is not answered."""
+
+    capabilities = replace(Flowable.capabilities, idempotency=Idempotency.NONE)
+    broken: Exception | None = None
+
+    async def fetch(self, instance_id: InstanceId) -> Snapshot:
+        if (broken := self.broken) is not None:
+            self.broken = None
+            raise broken
+        return await super().fetch(instance_id)
+
+
+@pytest.mark.parametrize("broken", [OAError("503 not now"), RuntimeError("a crash")], ids=repr)
+async def test_what_the_oa_has_named_is_kept_though_it_cannot_be_read_back_at_once(
+    database, people, road, broken
+):
+    oa = made(Unsearchable, people)
+    oa.broken = broken
+    await road.request()
+    async with delivering(database, people, oa=oa, pace=Pace(poll=0.05, call=5.0, lease=1.0)):
+        await eventually(road.said)
+    (process,) = await people.processes(road.key)
+    assert [type(fact) for fact in await road.said()] == [OAInstanceOpened]
+    assert (await road.submission()).instance_id == process["id"]
 
 
 async def test_of_two_processes_the_oldest_is_kept_and_the_other_ended(database, people, road):

@@ -150,6 +150,9 @@ class Delivery:
         await failpoint("oa.after_create")
         if result.outcome is SubmitOutcome.ACCEPTED:
             named = replace(taken.submission, instance_id=result.instance_id)
+            # At once: where it cannot be searched for, nothing else would lead back to it.
+            async with database.transaction() as tx:
+                await store.save_name(tx, named)
             await self._look_up(database, oa, replace(taken, submission=named))
             return
         if result.outcome is SubmitOutcome.REJECTED:

@@ -126,6 +126,14 @@ async def save_note(tx: Tx, held: Submission) -> None:
     )
 
 
+async def save_name(tx: Tx, held: Submission) -> None:
+    """How the OA calls its process, while its holder goes on; not where the lease has passed."""
+    await tx.execute(
+        "UPDATE submission SET instance_id = $3 WHERE business_key = $1 AND lease_until = $2",
+        *(held.business_key, held.lease_until, held.instance_id),
+    )
+
+
 async def take_due(
     tx: Tx, tenant: TenantId, states: Sequence[State], *, limit: int, lease: timedelta
 ) -> list[Taken]:
