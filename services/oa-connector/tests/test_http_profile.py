@@ -382,6 +382,17 @@ async def test_whoever_has_lost_the_account_is_missing_while_asked(reply):
     assert (seen.waiting, seen.missing) == (("E1",), ("E1",))
 
 
+@pytest.mark.parametrize("reply", [httpx.ReadTimeout("slow"), httpx.Response(401)], ids=repr)
+@respx.mock
+async def test_a_process_is_read_though_the_oa_does_not_say_who_has_an_account(reply):
+    oa = people(reply)
+    respx.get("http://oa.test/p/7").respond(json=process("running", step("wait")))
+    seen = await oa.fetch(InstanceId("7"))
+    await oa.close()
+    assert (seen.status, seen.waiting, seen.missing) == (Status.PENDING, ("E1",), ())
+    assert not oa.refuses_us
+
+
 @pytest.mark.parametrize(
     "reply",
     [

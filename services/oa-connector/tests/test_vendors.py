@@ -1,5 +1,6 @@
 """The Flowable adapter against odd answers, as a server, a proxy or a broken disk gives them."""
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -10,6 +11,7 @@ import pytest
 import respx
 from events import InstanceId
 from oa_connector import domain
+from oa_connector.delivery import Pace
 from oa_connector.domain import Accounts, Sight, SubmitOutcome, Window
 from oa_connector.vendors import CallbackMalformedError, CallbackRefusedError, OAError
 from oa_connector.vendors.channel import Limits
@@ -137,6 +139,62 @@ async def test_only_the_three_known_ends_have_a_meaning(oa, ended, status):
     )
     respx.get(f"{BASE}/history/historic-task-instances").respond(json={"total": 0, "data": []})
     assert (await oa.fetch(InstanceId("p1"))).status == status
+
+
+USERS = f"{BASE}/identity/users"
+
+
+def asking_chen(**ended: str) -> None:
+    """A process that asks chen, still or at its end."""
+    process = {"id": "p1", "variables": [], **ended}
+    respx.get(f"{BASE}/history/historic-process-instances").respond(
+        json={"total": 1, "data": [process]}
+    )
+    task = {"id": "t1", "assignee": "chen"}
+    respx.get(f"{BASE}/history/historic-task-instances").respond(json={"total": 1, "data": [task]})
+
+
+async def silent(_: httpx.Request) -> httpx.Response:
+    await asyncio.Event().wait()
+    raise AssertionError("it was cut off")
+
+
+@pytest.mark.parametrize(
+    "users", [httpx.ReadTimeout("slow"), httpx.ConnectError("refused"), silent], ids=str
+)
+@respx.mock
+async def test_a_process_is_read_though_the_oa_does_not_say_who_has_an_account(oa, users):
+    asking_chen()
+    respx.get(USERS).mock(side_effect=users)
+    seen = await Pace(call=0.2, lease=1.0).within(oa.fetch(InstanceId("p1")))
+    assert (seen.status, seen.waiting, seen.missing) == ("pending", ("chen",), ())
+
+
+@respx.mock
+async def test_nobody_is_looked_for_who_is_asked_in_a_process_that_has_ended(oa):
+    asking_chen(endTime="2026-11-24T16:35:04.014Z", endActivityId="approved")
+    users = respx.get(USERS)
+    assert (await oa.fetch(InstanceId("p1"))).status == "approved"
+    assert not users.called
+
+
+@respx.mock
+async def test_an_oa_that_cannot_say_who_has_an_account_is_not_asked_at_each_reading(oa):
+    asking_chen()
+    users = respx.get(USERS).respond(403)
+    for _ in range(3):
+        assert (await oa.fetch(InstanceId("p1"))).missing == ()
+    assert users.call_count == 1
+    assert not oa.refuses_us  # it lets us in: only this list is not for us
+
+
+@respx.mock
+async def test_where_the_time_is_over_before_a_create_is_sent_it_is_sent_later(oa, new):
+    respx.get(USERS).mock(side_effect=silent)
+    create = respx.post(f"{BASE}/runtime/process-instances")
+    result = await Pace(call=0.2, lease=1.0).within(oa.submit(new))
+    assert result.outcome is SubmitOutcome.RETRY_LATER
+    assert not create.called
 
 
 def signed(body: bytes, at: int, secret: str = SECRET) -> dict[str, str]:

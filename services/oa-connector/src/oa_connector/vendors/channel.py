@@ -14,7 +14,7 @@ from purgatory import AsyncCircuitBreakerFactory
 from purgatory.domain.model import CLOSED, OpenedState
 
 from oa_connector.vendors import NotSentError, OAError, PausedError
-from oa_connector.vendors.turns import own_turn
+from oa_connector.vendors.turns import is_aside, own_turn
 
 # The request did not leave us: no connection, or no place in the pool.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -128,7 +128,8 @@ class Channel:
         # Read to its end; it points back at the reply, and thousands would wait for the collector.
         reply.stream = httpx.ByteStream(b"")
         self._read_clock(reply)
-        self.refuses_us = reply.status_code in _REFUSED
+        if not is_aside():
+            self.refuses_us = reply.status_code in _REFUSED
         if reply.status_code in _TROUBLE:
             raise _TroubleError(reply)
         return reply

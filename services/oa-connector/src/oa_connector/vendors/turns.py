@@ -1,8 +1,8 @@
-"""Whose turn it is: the time that a call waits for its own is not the OA's silence."""
+"""Whose turn it is, and what is asked aside: neither of them is the OA's silence."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -20,6 +20,7 @@ class _Question:
 
 
 _QUESTION: ContextVar[_Question | None] = ContextVar("question", default=None)
+_IS_ASIDE: ContextVar[bool] = ContextVar("is_aside", default=False)
 
 
 @asynccontextmanager
@@ -35,6 +36,30 @@ async def answered_within(seconds: float, spare: float) -> AsyncIterator[None]:
             yield
         finally:
             _QUESTION.reset(token)
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """What is asked beside the question itself, first or last: its time may run out over it.
+
+    Raises:
+        NotSentError: so it did; what was to follow was not sent.
+    """
+    token = _IS_ASIDE.set(True)
+    try:
+        yield
+    except asyncio.CancelledError as cut:
+        question = _QUESTION.get()
+        if question is None or not question.clock.expired():
+            raise
+        raise NotSentError("no time was left") from cut
+    finally:
+        _IS_ASIDE.reset(token)
+
+
+def is_aside() -> bool:
+    """Whether the answer says nothing of what this OA lets us do but for itself."""
+    return _IS_ASIDE.get()
 
 
 async def own_turn(limiter: AsyncLimiter) -> None:

@@ -146,7 +146,7 @@ class Flowable:
         if not found:
             return Snapshot(Status.VANISHED)
         seen = snapshot(found[0], await self._tasks(instance_id), self._accounts)
-        return replace(seen, missing=await self._people.missing(seen.waiting))
+        return await self._people.checked(seen)
 
     async def scan(self, by: Sight, window: Window, cursor: str | None = None) -> Page:
         """Created: begun in the window. Changed: a process or a task of it has ended in it."""

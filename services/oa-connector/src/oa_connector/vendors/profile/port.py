@@ -1,7 +1,6 @@
 """An ApprovalPort by a profile, whatever the transport: it sends the calls and reads answers."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
@@ -136,8 +135,7 @@ class ProfiledOA(Generic[C]):
         found = await self._read(instance_id)
         if found is None:
             return Snapshot(Status.VANISHED)
-        seen = self._reader.snapshot(*found)
-        return replace(seen, missing=await self._people.missing(seen.waiting))
+        return await self._people.checked(self._reader.snapshot(*found))
 
     async def scan(self, by: Sight, window: Window, cursor: str | None = None) -> Page:
         scans = self._profile.scan
