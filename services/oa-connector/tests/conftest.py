@@ -57,7 +57,7 @@ def chen_approved() -> Callable[[ApprovalRequested], Snapshot]:
     """The process of an approval after its first decision."""
 
     def make(event: ApprovalRequested) -> Snapshot:
-        step = DecidedStep(EmployeeId("chen"), "approve", "同意", event.requested_at)
+        step = DecidedStep(EmployeeId("chen"), "approve", "同意", event.requested_at, "t1")
         return Snapshot(Status.PENDING, event.content_hash, (step,))
 
     return make

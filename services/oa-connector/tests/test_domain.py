@@ -45,7 +45,7 @@ def open_one(new) -> Submission:
 
 
 def step(by: str, outcome: str | None) -> DecidedStep:
-    return DecidedStep(EmployeeId(by), outcome, None, NOW)
+    return DecidedStep(EmployeeId(by), outcome, None, NOW, step_id=f"step of {by}")
 
 
 def snapshot(submission: Submission, *steps: DecidedStep, status=Status.PENDING) -> Snapshot:
@@ -117,8 +117,35 @@ def test_a_process_that_lost_the_content_hash_waits_for_a_person(new):
 
 
 def test_silence_during_a_create_leaves_it_unknown(new):
-    move = domain.unreachable(replace(new, state=State.SUBMITTING), "cut", PATIENCE)
+    move = domain.unreachable(replace(new, state=State.SUBMITTING), "cut", PATIENCE, NOW)
     assert move.submission.state is State.UNKNOWN
+
+
+def test_what_the_oa_answers_unreadably_each_time_waits_for_a_person_and_silence_never(open_one):
+    last = PATIENCE.unreadable
+    before = domain.unreachable(open_one, "odd", PATIENCE, NOW, unreadable=last - 1)
+    assert (before.submission.state, before.facts) == (State.SUBMITTED, ())
+    move = domain.unreachable(open_one, "odd", PATIENCE, NOW, unreadable=last)
+    assert move.submission.state is State.NEEDS_HUMAN
+    assert "odd" in move.facts[0].reason
+    silent = domain.unreachable(replace(open_one, failures=10_000), "cut", PATIENCE, NOW)
+    assert (silent.submission.state, silent.facts) == (State.SUBMITTED, ())
+
+
+def test_what_has_ended_and_cannot_be_read_is_asked_ever_more_seldom_and_not_for_ever(open_one):
+    ended = replace(open_one, state=State.CLOSED, status=Status.APPROVED, ended_at=NOW)
+    waits, now = [], NOW
+    while True:
+        move = domain.unreachable(ended, "odd", PATIENCE, now, unreadable=100)
+        ended = move.submission
+        assert (move.facts, ended.state) == ((), State.CLOSED)
+        if move.due_in is None:
+            break
+        waits.append(move.due_in.total_seconds())
+        now += move.due_in
+    assert waits[:8] == [1, 2, 4, 8, 16, 32, 64, 128]
+    assert now - NOW > PATIENCE.watched
+    assert len(waits) < 100
 
 
 def test_waits_after_silence_double_up_to_a_minute():
@@ -212,6 +239,25 @@ def test_a_second_try_takes_up_what_fits_and_remembers_what_was_seen_of_it(new):
     assert (taken_up.state, taken_up.steps_seen) == (State.SUBMITTED, 1)
 
 
+@pytest.mark.parametrize(
+    ("listed", "kept", "ended"),
+    [
+        ([("p1", False), ("p2", True)], "p2", []),
+        ([("p0", True), ("p1", False), ("p2", True)], "p2", ["p0"]),
+        ([("p0", False), ("p1", True), ("p3", True)], "p1", ["p3", "p2"]),
+        ([("p0", False), ("p1", False)], "p0", ["p2"]),
+    ],
+    ids=["an older end", "an older twin", "ours is lost", "nothing runs"],
+)
+def test_a_second_try_keeps_what_runs_and_is_ours_before_what_has_ended(new, listed, kept, ended):
+    again = domain.retried(replace(new, state=State.NEEDS_HUMAN, instance_id=P2)).submission
+    found = [
+        Instance(InstanceId(one), new.content_hash, is_open=is_open) for one, is_open in listed
+    ]
+    assert domain.unwanted(again, found) == ended
+    assert domain.looked_up(again, found, PATIENCE, NOW).submission.instance_id == kept
+
+
 def test_a_second_try_that_finds_other_content_ends_it_and_pauses_no_form(new):
     other = [Instance(P1, "ff" * 32, is_open=True)]
     again = domain.retried(replace(new, state=State.NEEDS_HUMAN, instance_id=P1)).submission
@@ -242,6 +288,32 @@ def test_each_decision_is_told_once_and_in_order(open_one):
     told = [(f.step, f.decided_by, f.decision) for f in first.facts + second.facts]
     assert told == [(1, "chen", Decision.APPROVE), (2, "zhou", Decision.REJECT)]
     assert again.facts == ()
+
+
+def test_a_decision_that_shows_up_before_one_that_was_told_is_told_and_none_twice(open_one):
+    """Two of one second change places in the OA's list, or one that was slow comes in between."""
+    chen, zhou = step("chen", "approve"), step("zhou", "reject")
+    first = domain.followed(open_one, snapshot(open_one, zhou), PATIENCE, NOW)
+    second = domain.followed(first.submission, snapshot(open_one, chen, zhou), PATIENCE, NOW)
+    again = domain.followed(second.submission, snapshot(open_one, zhou, chen), PATIENCE, NOW)
+    told = [(f.step, f.decided_by) for f in first.facts + second.facts]
+    assert told == [(1, "zhou"), (2, "chen")]
+    assert (again.facts, again.submission.steps_seen) == ((), 2)
+
+
+def test_of_a_row_begun_before_the_first_steps_count_as_told(open_one):
+    begun_before = replace(open_one, steps_seen=1)
+    both = snapshot(open_one, step("chen", "approve"), step("zhou", "reject"))
+    move = domain.followed(begun_before, both, PATIENCE, NOW)
+    assert [(f.step, f.decided_by) for f in move.facts] == [(2, "zhou")]
+    assert move.submission.told == ("step of chen", "step of zhou")
+
+
+def test_two_decisions_that_the_oa_calls_by_one_name_are_both_told(open_one):
+    twice = snapshot(open_one, step("chen", "return"), step("chen", "approve"))
+    first = domain.followed(open_one, twice, PATIENCE, NOW)
+    assert [fact.decision for fact in first.facts] == [Decision.RETURN, Decision.APPROVE]
+    assert domain.followed(first.submission, twice, PATIENCE, NOW).facts == ()
 
 
 @pytest.mark.parametrize("outcome", ["agree", "APPROVE", "", None])

@@ -48,7 +48,7 @@ def mirror(open_one) -> Submission:
 
 
 def said(submission: Submission, status: Status, outcome: str | None = None, **more) -> Snapshot:
-    step = DecidedStep(EmployeeId("chen"), outcome, None, NOW)
+    step = DecidedStep(EmployeeId("chen"), outcome, None, NOW, step_id="t1")
     steps = (step,) if outcome else ()
     return replace(Snapshot(status, submission.content_hash, steps), **more)
 
@@ -194,6 +194,18 @@ def test_a_withdrawal_that_the_oa_refuses_is_told_once_and_asked_for_seldom_from
     assert (move.due_in, move.submission.drift) == (PATIENCE.poll_old, None)
 
 
+def test_a_withdrawal_whose_outcome_the_oa_calls_by_an_unknown_word_has_ended_nothing(leaving):
+    facts = []
+    for _ in range(PATIENCE.refusals + 9):
+        move = domain.followed(leaving, said(leaving, Status.UNKNOWN), PATIENCE, NOW)
+        leaving, facts = move.submission, [*facts, *move.facts]
+        assert leaving.state is State.WITHDRAWING
+    assert [fact.drift for fact in facts] == [Drift.STATE_CONFLICT, Drift.LOST_PUSH]
+    assert move.due_in == PATIENCE.poll_old
+    ended = domain.followed(leaving, said(leaving, Status.WITHDRAWN), PATIENCE, NOW)
+    assert kinds(ended) == [OADriftRepaired, OAInstanceClosed]
+
+
 def test_what_only_a_person_can_end_is_told_at_the_first_time(leaving):
     _, facts = refused_times(leaving, 1, replace(PATIENCE, refusals=1))
     assert [fact.drift for fact in facts] == [Drift.LOST_PUSH]
@@ -204,6 +216,22 @@ def test_what_was_ended_by_hand_at_last_is_said_to_be_repaired(leaving):
     ended = domain.followed(move.submission, said(leaving, Status.WITHDRAWN), PATIENCE, NOW)
     assert kinds(ended) == [OADriftRepaired, OAInstanceClosed]
     assert ended.facts[0].drift is Drift.LOST_PUSH
+
+
+def test_what_has_ended_is_not_opened_again_by_settling_that_it_had_not(leaving):
+    closed = replace(leaving, state=State.CLOSED, status=Status.WITHDRAWN)
+    move = domain.mended(closed, Drift.LOST_PUSH, Repair.WITHDRAW, NOW, "admin")
+    assert (move.submission, move.due_in) == (closed, None)
+
+
+@pytest.mark.parametrize("repair", [Repair.READ_AGAIN, Repair.WITHDRAW])
+def test_what_an_administrator_has_settled_is_not_said_to_be_repaired_once_more(leaving, repair):
+    lost, _ = refused_times(leaving, PATIENCE.refusals, PATIENCE)
+    settled = domain.mended(lost.submission, Drift.LOST_PUSH, repair, NOW, "admin").submission
+    ended = domain.followed(settled, said(leaving, Status.WITHDRAWN), PATIENCE, NOW)
+    assert kinds(ended) == [OAInstanceClosed]
+    _, again = refused_times(settled, PATIENCE.refusals, PATIENCE)
+    assert [fact.drift for fact in again] == [Drift.LOST_PUSH]
 
 
 def test_a_note_is_tried_some_times_and_then_its_process_is_ended_without_it(mirror):
@@ -281,6 +309,11 @@ def test_a_create_that_turns_up_after_it_was_given_up_is_ended(open_one):
     given_up = replace(open_one, state=State.CLOSED, instance_id=None, farewell=Farewell("gone"))
     move = domain.compared(given_up, listed(given_up))
     assert (move.submission.state, move.submission.instance_id) == (State.WITHDRAWING, P1)
+
+
+def test_a_create_that_turns_up_when_it_has_ended_too_is_left_alone(open_one):
+    given_up = replace(open_one, state=State.CLOSED, instance_id=None, farewell=Farewell("gone"))
+    assert domain.compared(given_up, listed(given_up, is_open=False, changed_at=NOW)) is None
 
 
 def test_an_approval_that_runs_again_is_read_before_it_is_ended(approved):
@@ -364,6 +397,10 @@ def test_to_settle_one_difference_leaves_another_open(open_one):
         (Drift.VANISHED, "whole", "read_again, withdraw, dismiss"),
         (Drift.VANISHED, "mirror", "read_again, withdraw, dismiss, send_again"),
         (Drift.VANISHED, "unsent", "dismiss, send_again"),
+        (Drift.CONTENT_MISMATCH, "mirror", "read_again, withdraw, dismiss, send_again"),
+        (Drift.AMOUNT_MISMATCH, "mirror", "read_again, withdraw, dismiss"),
+        (Drift.UNKNOWN_PERSON, "mirror", "read_again, withdraw, dismiss"),
+        (Drift.STATE_CONFLICT, "mirror", "read_again, withdraw, dismiss"),
     ],
 )
 def test_a_repair_that_would_mend_nothing_is_refused_with_those_that_would(
@@ -382,11 +419,30 @@ def test_a_repair_that_would_mend_nothing_is_refused_with_those_that_would(
 
 
 @pytest.mark.parametrize("kind", [Idempotency.SERVER_KEY, Idempotency.UPSERT])
-def test_an_oa_that_knows_our_key_is_sent_it_again(open_one, kind):
+def test_an_oa_that_knows_our_key_is_searched_too_and_sent_it_again_as_often_as_any(open_one, kind):
+    patience = replace(PATIENCE, idempotency=kind)
+    result = SubmitResult(SubmitOutcome.UNKNOWN, detail="cut")
+    row, creates = replace(open_one, state=State.NEW, instance_id=None), 0
+    while row.state is State.NEW:
+        creates += 1
+        row = domain.not_created(replace(row, state=State.SUBMITTING), result, patience, NOW)
+        row = row.submission
+        assert row.state is State.UNKNOWN
+        while row.state is State.UNKNOWN:
+            looking = replace(row, state=State.RESOLVING)
+            row = domain.looked_up(looking, [], patience, NOW).submission
+    assert (row.state, creates) == (State.NEEDS_HUMAN, PATIENCE.attempts)
+
+
+@pytest.mark.parametrize("kind", [Idempotency.SERVER_KEY, Idempotency.UPSERT])
+def test_what_may_have_been_sent_is_looked_for_when_it_is_withdrawn(open_one, kind):
     sending = replace(open_one, state=State.SUBMITTING, instance_id=None)
     result = SubmitResult(SubmitOutcome.UNKNOWN, detail="cut")
-    move = domain.not_created(sending, result, replace(PATIENCE, idempotency=kind), NOW)
-    assert (move.submission.state, move.submission.attempt) == (State.NEW, 1)
+    unsure = domain.not_created(sending, result, replace(PATIENCE, idempotency=kind), NOW)
+    wanted = domain.withdrawn(unsure.submission, Farewell("why")).submission
+    assert wanted.state is State.UNKNOWN
+    move = domain.looked_up(wanted, [listed(open_one)], PATIENCE, NOW)
+    assert (move.submission.state, move.submission.instance_id) == (State.WITHDRAWING, P1)
 
 
 def test_a_duplicate_is_looked_up_at_once(open_one):

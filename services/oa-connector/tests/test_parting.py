@@ -5,12 +5,19 @@ from datetime import timedelta
 
 import pytest
 from events import InstanceId
-from events.oa import Drift, OADriftDetected, OADriftRepaired, OAInstanceClosed, OAInstanceOpened
+from events.oa import (
+    Drift,
+    OADriftDetected,
+    OADriftRepaired,
+    OAInstanceClosed,
+    OAInstanceOpened,
+    OASubmissionStuck,
+)
 from events.workflow import ApprovalDecided, Decision, Outcome
 from oa_connector import handlers, store
 from oa_connector.delivery import Delivery
-from oa_connector.domain import Ability, Snapshot, State
-from oa_connector.vendors import OAError, RefusedError
+from oa_connector.domain import Ability, Farewell, ProbeReport, Snapshot, State, Status
+from oa_connector.vendors import ContractError, OAError, RefusedError
 from oa_connector.vendors.flowable import Flowable
 from oa_mirror import made, notes
 from oa_road import PACE, QUICK, TENANT, delivering, eventually, flowable_at
@@ -36,6 +43,23 @@ class Grudging(Flowable):
             return await super().comment(instance_id, text)
         self.notes_after -= 1
         raise self.refusal("503 not now")
+
+
+class Odd(Flowable):
+    """Answers in a shape that we do not know when asked for a process, or for anything."""
+
+    oddity: type[OAError] | None = ContractError
+    is_all_odd = False
+
+    async def probe(self) -> ProbeReport:
+        if self.is_all_odd:
+            raise ContractError("a page of a proxy")
+        return await super().probe()
+
+    async def fetch(self, instance_id: InstanceId) -> Snapshot:
+        if self.oddity is not None:
+            raise self.oddity("an odd process")
+        return await super().fetch(instance_id)
 
 
 class ByHand(Flowable):
@@ -141,6 +165,40 @@ async def test_who_decided_is_told_also_when_the_approval_ended_before_it_was_in
     assert "Decided in Tonglu by chen" in note
 
 
+@pytest.mark.parametrize("oddity", [ContractError, RefusedError])
+async def test_one_process_that_can_never_be_read_waits_for_a_person(
+    database, people, road, oddity
+):
+    await road.request()
+    oa = made(Odd, people)
+    oa.oddity = oddity
+    async with delivering(database, people, oa=oa, patience=replace(QUICK, unreadable=3)):
+        await eventually(lambda: road.has(OASubmissionStuck))
+    assert (await road.submission()).state is State.NEEDS_HUMAN
+
+
+async def test_an_oa_that_answers_nothing_of_use_to_anything_leaves_its_rows_waiting(
+    database, people, road
+):
+    await road.request()
+    oa = made(Odd, people)
+    oa.is_all_odd = True
+    async with delivering(database, people, oa=oa, patience=replace(QUICK, unreadable=3)):
+
+        async def has_failed_often() -> bool:
+            return (await road.submission()).failures > 6
+
+        await eventually(has_failed_often)
+        oa.is_all_odd = False
+        oa.oddity = None
+
+        async def is_well_again() -> bool:
+            return (await road.submission()).failures == 0
+
+        await eventually(is_well_again)
+    assert not await road.has(OASubmissionStuck)
+
+
 async def test_what_only_a_person_can_end_is_told_once_and_is_seen_when_it_has_ended(
     database, people, mirror
 ):
@@ -153,6 +211,10 @@ async def test_what_only_a_person_can_end_is_told_once_and_is_seen_when_it_has_e
         (process,) = await people.processes(mirror.task_id)
         await people.call("DELETE", f"/runtime/process-instances/{process['id']}")
         await eventually(mirror.is_closed)
+    async with database.transaction() as tx:
+        assert await store.cases(tx, is_open=True, limit=10) == []
+        (case,) = await store.cases(tx, is_open=False, limit=10)
+    assert (case.resolved_by, case.repair) == ("reconciliation", None)
     said = await mirror.road.said()
     assert [type(fact) for fact in said] == [
         OAInstanceOpened,
@@ -180,3 +242,68 @@ async def test_a_create_that_turns_up_after_its_document_was_withdrawn_is_ended(
     (process,) = await people.processes(road.key)
     assert process["endTime"]
     assert (await road.submission()).state is State.CLOSED
+
+
+async def test_a_ghost_that_the_oa_ends_at_last_waits_for_nobody_and_another_one_does(
+    database, road
+):
+    await road.request()
+    ours = replace(await road.submission(), instance_id=InstanceId("p1"))
+    async with database.transaction() as tx:
+        await handlers.record_ghost(tx, ours, InstanceId("p2"), Snapshot(Status.PENDING))
+        await handlers.record_ghost(tx, ours, InstanceId("p3"), Snapshot(Status.WITHDRAWN))
+        assert len(await store.cases(tx, is_open=True, limit=10)) == 1
+        await handlers.record_ghost(tx, ours, InstanceId("p2"), Snapshot(Status.WITHDRAWN))
+        assert await store.cases(tx, is_open=True, limit=10) == []
+
+
+@pytest.mark.parametrize(
+    ("instance", "farewell", "state"),
+    [
+        (None, None, State.UNKNOWN),
+        ("p1", None, State.SUBMITTED),
+        ("p1", Farewell("why"), State.WITHDRAWING),
+    ],
+)
+async def test_rows_go_on_where_they_were_when_their_oa_is_in_the_settings_again(
+    database, road, instance, farewell, state
+):
+    await road.request()
+    async with database.transaction() as tx:
+        before = await store.submission(tx, road.key)
+        was = replace(
+            before, state=State.SUBMITTED, instance_id=instance, steps_seen=1, told=("t",)
+        )
+        await store.save(tx, replace(was, farewell=farewell, opened_at=tx.now), tx.now)
+        await handlers.refuse_strangers(tx, [])
+        assert (await store.submission(tx, road.key)).state is State.NEEDS_HUMAN
+        await handlers.refuse_strangers(tx, [TENANT])
+        row = await store.submission(tx, road.key)
+        assert (row.state, row.attempt, row.told, row.last_error) == (state, 1, ("t",), None)
+        (due,) = await store.take_due(tx, TENANT, State, limit=1, lease=timedelta(seconds=9))
+        assert due.submission.business_key == road.key
+        assert [type(fact) for fact in tx.emitted] == [OASubmissionStuck]
+
+
+async def test_what_waits_for_a_person_for_another_reason_goes_on_waiting(database, road):
+    await road.request()
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE submission SET state = 'NEEDS_HUMAN', last_error = 'refused'")
+        await handlers.refuse_strangers(tx, [TENANT])
+        assert (await store.submission(tx, road.key)).state is State.NEEDS_HUMAN
+
+
+async def test_settings_that_lack_an_oa_strand_nothing_while_another_process_works_for_it(
+    database, road
+):
+    await road.request()
+    async with database.transaction() as tx:
+        await tx.execute(
+            "INSERT INTO tenant (tenant, checked_at, pulse_at) VALUES ($1, $2, $2)",
+            *(TENANT, tx.now),
+        )
+        await handlers.refuse_strangers(tx, [])
+        assert (await store.submission(tx, road.key)).state is State.NEW
+        await tx.execute("UPDATE tenant SET pulse_at = $1", tx.now - timedelta(minutes=2))
+        await handlers.refuse_strangers(tx, [])
+        assert (await store.submission(tx, road.key)).state is State.NEEDS_HUMAN

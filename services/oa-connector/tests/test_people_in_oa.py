@@ -1,6 +1,7 @@
 """Who is asked in the OA: somebody without an account, a group, several people at once."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from uuid import uuid4
 
 import httpx
@@ -18,7 +19,17 @@ from events.oa import (
 )
 from local_stack.testing import PASSWORD
 from oa_connector import domain, handlers, store
-from oa_connector.domain import Accounts, Repair, State, SubmitOutcome
+from oa_connector.domain import (
+    Accounts,
+    DecidedStep,
+    Instance,
+    Patience,
+    Repair,
+    Snapshot,
+    State,
+    Status,
+    SubmitOutcome,
+)
 from oa_connector.vendors.channel import Limits
 from oa_connector.vendors.flowable import Flowable, FlowableAccess
 from oa_road import People, Road, delivering, eventually, flowable_at
@@ -167,8 +178,33 @@ async def test_of_two_who_are_asked_at_once_each_decision_is_told_whoever_is_fir
             await eventually(lambda road=road: road.has(OADecisionReceived))
             assert (await people.complete(second, tasks[second], "approve")).is_success
             await eventually(lambda road=road: road.has(OAInstanceClosed))
+        assert set((await road.submission()).told) == set(tasks.values())
         told = [(who, decision) for _, who, decision in await road.decisions()]
         assert told == [(first, "approve"), (second, "approve")]
+
+
+async def test_of_two_who_decide_at_once_none_is_lost_and_none_told_twice(database, road):
+    """The later one was told first, since the earlier one was slower to show itself."""
+    await road.request()
+    event, lease = road.event, timedelta(seconds=30)
+    chen, zhou = (
+        DecidedStep(EmployeeId(who), "approve", None, event.requested_at, f"task of {who}")
+        for who in ("chen", "zhou")
+    )
+    async with database.transaction() as tx:
+        (taken,) = await store.take_due(tx, road.event.tenant, store.SENDING, limit=1, lease=lease)
+        found = [Instance(InstanceId("p1"), event.content_hash, is_open=True)]
+        await handlers.record_lookup(tx, taken.submission, found, Patience())
+    for steps in ((zhou,), (chen, zhou), (zhou, chen)):
+        async with database.transaction() as tx:
+            await tx.execute("UPDATE submission SET next_at = $1", tx.now)
+            (taken,) = await store.take_due(
+                tx, road.event.tenant, store.FOLLOWING, limit=1, lease=lease
+            )
+            seen = Snapshot(Status.PENDING, event.content_hash, steps)
+            await handlers.record_snapshot(tx, taken.submission, seen, Patience())
+    assert await road.decisions() == [(1, "zhou", "approve"), (2, "chen", "approve")]
+    assert await drifts(road) == []
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from uuid import UUID
 import structlog
 from chassis import Origin, Tx
 from events import DocumentId, InstanceId, TenantId
-from events.oa import OAContractChanged, OADriftDetected
+from events.oa import Drift, OAContractChanged, OADriftDetected, OADriftRepaired
 from events.workflow import (
     ApprovalCancelled,
     ApprovalDecided,
@@ -147,10 +147,13 @@ async def take_callback(tx: Tx, tenant: TenantId, hint: Hint, body: bytes) -> bo
 
 
 async def refuse_strangers(tx: Tx, known: Sequence[TenantId]) -> None:
-    """What is to go to an OA that we do not have, or no longer have, waits for a person."""
+    """What is to go to an OA that we do not have waits for a person, or until we have it again."""
     for taken in await store.take_strangers(tx, known):
         with tx.caused_by(taken.origin):
             await _make(tx, domain.stranded(replace(taken.submission, lease_until=None), tx.now))
+    for taken in await store.take_stranded(tx, known):
+        with tx.caused_by(taken.origin):
+            await _make(tx, domain.resumed(taken.submission))
 
 
 async def record_refusal(
@@ -186,9 +189,17 @@ async def record_snapshot(tx: Tx, held: Submission, snapshot: Snapshot, patience
     )
 
 
-async def record_silence(tx: Tx, held: Submission, error: str, patience: Patience) -> None:
-    """The OA did not answer a question."""
-    await _record(tx, held, lambda row: domain.unreachable(row, error, patience))
+async def record_silence(
+    tx: Tx, held: Submission, error: str, patience: Patience, unreadable: int = 0
+) -> None:
+    """The OA did not answer a question, or so often in a row with what cannot be used."""
+    if unreadable >= patience.unreadable:
+        silent = {one.tenant for one in await store.tenants(tx) if one.error is not None}
+        if held.tenant in silent:
+            unreadable = 0  # nor does it answer anything else, as behind a page of a proxy
+    await _record(
+        tx, held, lambda row: domain.unreachable(row, error, patience, tx.now, unreadable)
+    )
 
 
 async def record_note(tx: Tx, held: Submission) -> None:
@@ -274,9 +285,12 @@ async def record_ghost(
 ) -> bool:
     """Whether the OA has ended the second process; where it has not, a person is told."""
     say = domain.ghost_left if snapshot.may_run else domain.ghost_ended
-    origins = await store.origins(tx, [submission.business_key])
-    with tx.caused_by(origins[submission.business_key]):
+    key = submission.business_key
+    origins = await store.origins(tx, [key])
+    with tx.caused_by(origins[key]):
         await _say(tx, Move(submission, (say(submission, ghost, tx.now),), seen=snapshot))
+    if not snapshot.may_run:
+        await store.case_gone(tx, (key, Drift.GHOST, ghost), "ended", domain.RECONCILIATION)
     return not snapshot.may_run
 
 
@@ -341,13 +355,19 @@ async def _make(tx: Tx, move: Move) -> None:
 
 
 async def _say(tx: Tx, move: Move) -> None:
-    """Emit its facts; a difference that waits for a person already is not told again."""
+    """Emit its facts; a difference that waits for a person already is not told again.
+
+    One that is gone waits for nobody any more.
+    """
     submission = move.submission
     for fact in move.facts:
         if isinstance(fact, OADriftDetected):
             case = _case(fact, submission)
             if not await store.add_case(tx, case, _ours(submission), _theirs(move)):
                 continue
+        if isinstance(fact, OADriftRepaired) and fact.repaired_by == domain.RECONCILIATION:
+            gone = (submission.business_key, fact.drift, fact.instance_id)
+            await store.case_gone(tx, gone, fact.repair, fact.repaired_by)
         tx.emit(fact)
 
 

@@ -41,7 +41,8 @@ Work = Callable[[Database, ApprovalPort, Taken], Awaitable[None]]
 class Delivery:
     """All loops over all OAs. One OA that is slow or down delays nobody but itself.
 
-    `faults` counts by business key what broke here, in a row.
+    `faults` counts by business key what broke here, in a row; `unreadable`, what the OA answered
+    that cannot be used.
     """
 
     oas: Mapping[TenantId, ApprovalPort]
@@ -50,6 +51,7 @@ class Delivery:
     probes: dict[TenantId, Probe] = field(default_factory=dict)
     reconciliations: dict[TenantId, Reconciliation] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=dict)
+    unreadable: dict[str, int] = field(default_factory=dict)
 
     async def deliver(self, database: Database, draining: asyncio.Event) -> None:
         """Run until draining; what is in flight is finished and recorded."""
@@ -100,16 +102,27 @@ class Delivery:
             try:
                 await (work or self.follow)(database, oa, taken)
                 self.faults.pop(submission.business_key, None)
+                self.unreadable.pop(submission.business_key, None)
             except OAError as silence:
                 about.warning("oa silent", error=str(silence))
                 self._doubt(submission.tenant, silence)
+                odd, told = self._unreadable(submission, silence), silence.told
                 async with database.transaction(taken.origin) as tx:
-                    await handlers.record_silence(tx, submission, silence.told, self._patience(oa))
+                    await handlers.record_silence(tx, submission, told, self._patience(oa), odd)
         except AWAY as away:
             about.warning("database away", error=type(away).__name__)
         except Exception as fault:  # noqa: BLE001 -- one broken row must not stop the others
             about.exception("delivery failed", state=submission.state)
             await self._give_up(database, taken, fault)
+
+    def _unreadable(self, submission: Submission, silence: OAError) -> int:
+        """How often in a row the OA has answered about this one, in a way that is of no use."""
+        key = submission.business_key
+        if not isinstance(silence, ContractError | RefusedError):
+            self.unreadable.pop(key, None)
+            return 0
+        self.unreadable[key] = self.unreadable.get(key, 0) + 1
+        return self.unreadable[key]
 
     async def _give_up(self, database: Database, taken: Taken, fault: Exception) -> None:
         """What breaks each time is left to a person, who would not hear of it otherwise."""

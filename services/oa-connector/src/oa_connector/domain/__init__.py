@@ -18,7 +18,7 @@ from oa_connector.domain.answers import (
     SubmitResult,
     Window,
 )
-from oa_connector.domain.following import followed, repaired
+from oa_connector.domain.following import RECONCILIATION, followed, repaired
 from oa_connector.domain.reconciling import (
     Cycle,
     Difference,
@@ -46,9 +46,11 @@ from oa_connector.domain.submission import (
     SubmissionNotStuckError,
     form_of,
     mirrored,
+    no_oa,
     note_due,
     note_not_left,
     requested,
+    resumed,
     retried,
     stranded,
     stuck,
@@ -57,6 +59,7 @@ from oa_connector.domain.submission import (
 
 __all__ = [
     "AT_ONCE",
+    "RECONCILIATION",
     "Ability",
     "Accounts",
     "Capabilities",
@@ -95,12 +98,14 @@ __all__ = [
     "looked_up",
     "mended",
     "mirrored",
+    "no_oa",
     "not_created",
     "note_due",
     "note_not_left",
     "orphan",
     "repaired",
     "requested",
+    "resumed",
     "retried",
     "stranded",
     "stuck",

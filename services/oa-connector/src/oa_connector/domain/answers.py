@@ -164,13 +164,15 @@ class Instance:
 class DecidedStep:
     """One step that a person has decided in the OA; `outcome` is approve, reject or return.
 
-    None or another word: the adapter could not tell, and it counts as no decision.
+    None or another word: the adapter could not tell, and it counts as no decision. `step_id` is the
+    OA's own name for the step: it stays while other steps come before or after.
     """
 
     decided_by: EmployeeId
     outcome: str | None
     opinion: str | None
     decided_at: datetime
+    step_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,10 @@
 """What follows from a process as the OA reports it: nothing is ever said twice."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import takewhile
 
 from events import Event
 from events.oa import (
@@ -22,6 +25,7 @@ from oa_connector.domain.submission import (
     Patience,
     State,
     Submission,
+    next_reread,
 )
 
 RECONCILIATION = "reconciliation"  # who made a safe repair
@@ -61,7 +65,7 @@ def followed(
     if submission.state is State.CLOSED:
         return _reread(newest, snapshot, patience, now)
     seen, facts = _read(newest, snapshot, now)
-    if snapshot.status is Status.PENDING or _must_wait(seen, snapshot):
+    if snapshot.may_run:  # a word that we do not know ends nothing: it is a drift, and read again
         if seen.state is State.WITHDRAWING and is_asked:
             seen, facts = _not_ended(seen, facts, patience, now)
         return replace(_next_look(seen, facts, patience, now), seen=snapshot)
@@ -72,19 +76,13 @@ def followed(
     return replace(_next_look(closed, facts, patience, now), seen=snapshot)
 
 
-def _must_wait(seen: Submission, snapshot: Snapshot) -> bool:
-    """A word that we do not know ends nothing: it is a drift, and is read again."""
-    return snapshot.status is Status.UNKNOWN and seen.state is not State.WITHDRAWING
-
-
 def _next_look(
     seen: Submission, facts: tuple[Event, ...], patience: Patience, now: datetime
 ) -> Move:
     age = now - (seen.opened_at or now)
     match seen.state:
         case State.CLOSED:
-            ended = now - seen.ended_at if seen.ended_at is not None else age
-            return Move(seen, facts, due_in=patience.until_reread(seen.rereads, ended))
+            return Move(seen, facts, due_in=next_reread(seen, patience, now))
         case State.WITHDRAWING if seen.tries >= patience.refusals:  # a person knows
             return Move(seen, facts, due_in=patience.poll_old)
         case State.WITHDRAWING:
@@ -112,31 +110,58 @@ def _read(
 ) -> tuple[Submission, tuple[Event, ...]]:
     """The new decisions that count, and the first difference that there is."""
     new = _countable(submission, snapshot)
-    facts: list[Event] = [_decided(submission, snapshot.steps[at], at) for at in new]
-    seen = replace(submission, steps_seen=new.stop, failures=0, last_error=None)
+    told = [*_told(submission, snapshot), *(step.step_id for step in new)]
+    count = submission.steps_seen
+    facts: list[Event] = [_decided(submission, step, at) for at, step in enumerate(new, count)]
+    seen = replace(
+        submission,
+        steps_seen=count + len(new),
+        told=tuple(told),
+        failures=0,
+        last_error=None,
+    )
     if seen.drift is None and (found := _drift(seen, snapshot)):
         facts.append(drifted(seen, *found, now))
         seen = replace(seen, drift=found[0])
     if seen.missed is not None:
         # What we ended is lost until it has ended; what was missed shows at the first reading.
         is_read = seen.missed is not Drift.LOST_PUSH
-        if snapshot.status is not Status.PENDING or (is_read and facts):
+        if not snapshot.may_run or (is_read and facts):
             facts.append(repaired(seen, seen.missed, "read again", now))
             is_read = True
         seen = replace(seen, missed=None if is_read else seen.missed)
     return seen, tuple(facts)
 
 
-def _countable(submission: Submission, snapshot: Snapshot) -> range:
+def _countable(submission: Submission, snapshot: Snapshot) -> list[DecidedStep]:
     """The new steps that count: of the content that was sent, up to the first one by a stranger."""
-    start = stop = submission.steps_seen
     is_ours = snapshot.content_hash == submission.content_hash
-    if submission.drift is None and is_ours and not _is_other_amount(submission, snapshot):
-        for step in snapshot.steps[start:]:
-            if step.decided_by not in submission.form.approvers:
-                break
-            stop += 1
-    return range(start, max(start, stop))
+    if submission.drift is not None or not is_ours or _is_other_amount(submission, snapshot):
+        return []
+    approvers = submission.form.approvers
+    return list(takewhile(lambda step: step.decided_by in approvers, _untold(submission, snapshot)))
+
+
+def _told(submission: Submission, snapshot: Snapshot) -> Sequence[str]:
+    """The steps that were told. A release that counted them has told the first ones."""
+    if len(submission.told) == submission.steps_seen:
+        return submission.told
+    return [step.step_id for step in snapshot.steps[: submission.steps_seen]]
+
+
+def _untold(submission: Submission, snapshot: Snapshot) -> list[DecidedStep]:
+    """By their ids: of two of one moment the OA may list either first, or one late.
+
+    A step that the OA calls by the id of another one is no less a step.
+    """
+    told = Counter(_told(submission, snapshot))
+    left = []
+    for step in snapshot.steps:
+        if told[step.step_id] > 0:
+            told[step.step_id] -= 1
+        else:
+            left.append(step)
+    return left
 
 
 def _is_other_amount(submission: Submission, snapshot: Snapshot) -> bool:
@@ -159,8 +184,8 @@ def _drift(seen: Submission, snapshot: Snapshot) -> tuple[Drift, str] | None:
 
 def _stranger(seen: Submission, snapshot: Snapshot) -> str | None:
     """Who decided and was not asked; or who is asked and cannot decide, having no account there."""
-    if len(snapshot.steps) > seen.steps_seen:
-        return f"decided by {snapshot.steps[seen.steps_seen].decided_by}, who is not on the route"
+    if untold := _untold(seen, snapshot):
+        return f"decided by {untold[0].decided_by}, who is not on the route"
     if snapshot.missing and seen.state is State.SUBMITTED:
         step = seen.form.step(seen.steps_seen)
         return f"step {step} asks {', '.join(snapshot.missing)}, who has no open account there"

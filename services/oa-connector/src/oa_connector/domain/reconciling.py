@@ -75,6 +75,8 @@ def compared(submission: Submission, listed: Instance) -> Move | None:
     """What a listed process says about its submission; None: nothing that we do not know."""
     if submission.instance_id is not None and submission.instance_id != listed.instance_id:
         return None  # a ghost: see `is_ghost`
+    if submission.instance_id is None and not listed.is_open:
+        return None  # it was given up before it turned up, and has ended too
     is_approved = submission.status is Status.APPROVED
     match submission.state:
         case State.SUBMITTED if not listed.is_open or _has_moved(submission, listed):
@@ -112,6 +114,9 @@ def ghost_left(submission: Submission, ghost: InstanceId, now: datetime) -> Even
     return drifted(replace(submission, instance_id=ghost), Drift.GHOST, detail, now)
 
 
+_SENT_ANEW = {Drift.VANISHED, Drift.CONTENT_MISMATCH}
+
+
 class RepairNotPossibleError(Exception):
     """That would mend nothing; `possible` names what would."""
 
@@ -135,8 +140,9 @@ def demand_possible(drift: Drift, submission: Submission | None, repair: Repair)
             possible = [Repair.READ_AGAIN, *possible]
         else:
             possible.remove(Repair.WITHDRAW)
-        # A whole approval that differs is decided in Tonglu from then on, whatever the OA says.
-        if submission.task_id is not None:
+        # A whole approval that differs is decided in Tonglu from then on, whatever the OA says; and
+        # a process that fits would only be taken up again.
+        if submission.task_id is not None and drift in _SENT_ANEW:
             possible.append(Repair.SEND_AGAIN)
     if repair not in possible:
         raise RepairNotPossibleError(drift, possible)
@@ -151,11 +157,13 @@ def mended(submission: Submission, drift: Drift, repair: Repair, now: datetime, 
     fact = (repaired(submission, drift, repair, now, by),)
     trusted = replace(submission, drift=None) if submission.drift is drift else submission
     is_beside = drift in {Drift.GHOST, Drift.ORPHAN}
+    has_ended = drift is Drift.LOST_PUSH and submission.state is State.CLOSED
     match repair:
-        case _ if is_beside:
+        case _ if is_beside or has_ended:
             return Move(submission, fact)
-        case Repair.READ_AGAIN if drift is Drift.LOST_PUSH:
-            return Move(replace(submission, tries=0), fact, due_in=AT_ONCE)
+        case Repair.READ_AGAIN | Repair.WITHDRAW if drift is Drift.LOST_PUSH:
+            again = replace(submission, state=State.WITHDRAWING, missed=None, tries=0)
+            return Move(again, fact, due_in=AT_ONCE)
         case Repair.READ_AGAIN:
             is_over = submission.farewell is not None
             state = State.WITHDRAWING if is_over else State.SUBMITTED

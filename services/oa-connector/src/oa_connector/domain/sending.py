@@ -15,6 +15,7 @@ from oa_connector.domain.submission import (
     Patience,
     State,
     Submission,
+    next_reread,
     stuck,
 )
 
@@ -27,7 +28,7 @@ def not_created(
     if result.outcome is SubmitOutcome.DUPLICATE:
         return Move(replace(seen, state=State.UNKNOWN, lookups=0), due_in=AT_ONCE)
     if result.outcome is SubmitOutcome.UNKNOWN:
-        return _unknown(seen, patience)
+        return Move(replace(seen, state=State.UNKNOWN, lookups=0), due_in=patience.lookups[0])
     if submission.farewell is not None:
         return Move(replace(seen, state=State.CLOSED))
     if result.outcome is SubmitOutcome.REJECTED:
@@ -36,16 +37,14 @@ def not_created(
     return Move(later, due_in=patience.after_failures(later.failures))
 
 
-def _unknown(seen: Submission, patience: Patience) -> Move:
-    """An OA that knows our key may be sent it again; any other is searched first."""
-    if patience.idempotency in {Idempotency.SERVER_KEY, Idempotency.UPSERT}:
-        again = replace(seen, state=State.NEW, failures=seen.failures + 1)
-        return Move(again, due_in=patience.after_failures(again.failures))
-    return Move(replace(seen, state=State.UNKNOWN, lookups=0), due_in=patience.lookups[0])
+def unreachable(
+    submission: Submission, error: str, patience: Patience, now: datetime, unreadable: int = 0
+) -> Move:
+    """The OA did not answer a question: ask again later, for as long as it takes.
 
-
-def unreachable(submission: Submission, error: str, patience: Patience) -> Move:
-    """The OA did not answer a question: ask again later, for as long as it takes."""
+    `unreadable`: it did answer, so often in a row, with what asking does not mend. What has ended
+    is asked ever more seldom, and no longer than any other.
+    """
     back = {State.SUBMITTING: State.UNKNOWN, State.RESOLVING: State.UNKNOWN}
     seen = replace(
         submission,
@@ -53,14 +52,26 @@ def unreachable(submission: Submission, error: str, patience: Patience) -> Move:
         failures=submission.failures + 1,
         last_error=error[:MAX_REASON],
     )
+    if seen.state is State.CLOSED:
+        is_watched = next_reread(seen, patience, now) is not None
+        wait = patience.after_failures(seen.failures, patience.rereads[-1])
+        return Move(seen, due_in=wait if is_watched else None)
+    if unreadable >= patience.unreadable:
+        return stuck(seen, f"what the OA answers cannot be used: {error}", now)
     return Move(seen, due_in=patience.after_failures(seen.failures))
 
 
 def keeper(submission: Submission, instances: Sequence[Instance]) -> Instance | None:
-    """Of several processes the oldest with its content; what is to end anyway need not fit."""
-    fits = (one for one in instances if one.content_hash == submission.content_hash)
+    """Of several processes the oldest with its content; what is to end anyway need not fit.
+
+    A second try keeps what runs, its own first: an older one may have ended long before.
+    """
+    fits = [one for one in instances if one.content_hash == submission.content_hash]
+    if submission.attempt == 0:
+        own = submission.instance_id
+        fits.sort(key=lambda one: (not one.is_open, one.is_open and one.instance_id != own))
     oldest = next(iter(instances), None) if submission.farewell is not None else None
-    return next(fits, oldest)
+    return next(iter(fits), oldest)
 
 
 def unwanted(submission: Submission, instances: Sequence[Instance]) -> list[InstanceId]:
@@ -102,7 +113,7 @@ def looked_up(
 
 def _unbound(submission: Submission) -> Submission:
     """Without the process that it had, and without what was seen of that one."""
-    return replace(submission, instance_id=None, steps_seen=0, version=(), status=None)
+    return replace(submission, instance_id=None, steps_seen=0, told=(), version=(), status=None)
 
 
 def _found_nothing(submission: Submission, patience: Patience, now: datetime) -> Move:

@@ -56,6 +56,7 @@ class Submission:
     `failures` counts calls in a row that did not come through; `hints` counts callbacks;
     `tries` counts what was asked in vain at its end: its note, then its end;
     `rereads` counts looks at a process that has ended. `version` is the newest one seen.
+    `told` names the steps whose decisions were told, by the OA's ids; `steps_seen` is how many.
     `missed`: a difference that is being repaired, and is said when it is gone.
     """
 
@@ -73,6 +74,7 @@ class Submission:
     tries: int = 0
     hints: int = 0
     steps_seen: int = 0
+    told: tuple[str, ...] = ()
     rereads: int = 0
     instance_id: InstanceId | None = None
     status: Status | None = None  # how it ended in the OA
@@ -127,8 +129,9 @@ class Patience:
     `attempts`: creates whose outcome stayed unknown before a person must look; `rereads`: the
     waits before each look at a process that has ended, the last of them repeated until `watched`.
     `notes`: tries to leave a note before the process is ended without it; `refusals`: withdrawals
-    in vain before a person is told, one where only a person can end it. `idempotency` is the OA's:
-    it says what may follow on an unknown create.
+    in vain before a person is told, one where only a person can end it; `unreadable`: answers in a
+    row that cannot be read, or refuse us this one thing, before a person must look. `idempotency`
+    is the OA's: it says what may follow on an unknown create.
     """
 
     lookups: tuple[timedelta, ...] = tuple(timedelta(seconds=wait) for wait in (1, 5, 30))
@@ -142,11 +145,12 @@ class Patience:
     watched: timedelta = timedelta(days=30)
     notes: int = 8
     refusals: int = 5
+    unreadable: int = 12  # about seven minutes
     idempotency: Idempotency = Idempotency.SEARCHABLE
 
-    def after_failures(self, failures: int) -> timedelta:
+    def after_failures(self, failures: int, longest: timedelta | None = None) -> timedelta:
         """1 s, 2 s, 4 s and so on, up to the longest."""
-        return min(self.longest, timedelta(seconds=1 << min(failures - 1, 16)))
+        return min(longest or self.longest, timedelta(seconds=1 << min(failures - 1, 16)))
 
     def until_next_poll(self, age: timedelta) -> timedelta:
         """A process that has just begun is asked often, one that lies for days seldom."""
@@ -260,12 +264,31 @@ def retried(submission: Submission) -> Move:
     return Move(anew(submission), due_in=AT_ONCE)
 
 
+def next_reread(closed: Submission, patience: Patience, now: datetime) -> timedelta | None:
+    """When to look again at one that has ended; rows of old do not know when that was seen."""
+    return patience.until_reread(closed.rereads, now - (closed.ended_at or closed.opened_at or now))
+
+
+def no_oa(tenant: TenantId) -> str:
+    """What is wrong with a submission to an OA that is not in our settings."""
+    return f"no OA is configured under the name {tenant!r}"[:MAX_REASON]
+
+
 def stranded(submission: Submission, now: datetime) -> Move:
     """Its OA is not in our settings: told once, and one that is to end anyway is given up then."""
-    reason = f"no OA is configured under the name {submission.tenant!r}"[:MAX_REASON]
+    reason = no_oa(submission.tenant)
     if submission.farewell is not None and submission.last_error == reason:
         return Move(replace(submission, state=State.CLOSED))
     return stuck(submission, reason, now)
+
+
+def resumed(submission: Submission) -> Move:
+    """Its OA is in our settings again: it goes on where it was; what may be sent is searched."""
+    if submission.instance_id is None or submission.opened_at is None:
+        state = State.UNKNOWN
+    else:
+        state = State.SUBMITTED if submission.farewell is None else State.WITHDRAWING
+    return Move(replace(submission, state=state, lookups=0, last_error=None), due_in=AT_ONCE)
 
 
 def withdrawn(submission: Submission, farewell: Farewell) -> Move | None:

@@ -72,6 +72,17 @@ async def resolve_case(tx: Tx, id_: UUID, repair: Repair, note: str, by: str) ->
     )
 
 
+async def case_gone(
+    tx: Tx, which: tuple[str, Drift, InstanceId | None], note: str, by: str
+) -> None:
+    """What waits under this key about this process is no more; nobody had to decide about it."""
+    await tx.execute(
+        "UPDATE drift SET note = $4, resolved_by = $5, resolved_at = $6, done_at = $6"
+        " WHERE business_key = $1 AND drift = $2 AND instance_id = $3 AND resolved_at IS NULL",
+        *(*which, note, by, tx.now),
+    )
+
+
 async def to_withdraw(tx: Tx, tenant: TenantId) -> list[Case]:
     """Ghosts and orphans that a person wants ended, or says are; the OA is yet to show it."""
     rows = await tx.fetch(

@@ -12,11 +12,12 @@ from events import DocumentId, EmployeeId, EventId, InstanceId, TenantId
 from events.oa import Drift
 from events.workflow import Decision
 
-from oa_connector.domain import Farewell, Form, Request, State, Status, Submission
+from oa_connector.domain import Farewell, Form, Request, State, Status, Submission, no_oa
 
 SENDING = (State.NEW, State.SUBMITTING, State.UNKNOWN, State.RESOLVING)
 FOLLOWING = (State.SUBMITTED, State.WITHDRAWING, State.CLOSED)
 
+_ATTENDED = timedelta(minutes=1)  # since the last pulse of a process that works for an OA
 
 Place = tuple[datetime, str]  # when it was touched last, and its business key
 
@@ -102,7 +103,7 @@ async def save(tx: Tx, submission: Submission, due_at: datetime | None) -> None:
                steps_seen = $6, instance_id = $7, drift = $8, farewell = $9,
                opened_at = $10, last_error = $11, lease_until = $12, updated_at = $13,
                status = $14, version = $15, rereads = $16, missed = $17, is_annotated = $18,
-               tries = $20, ended_at = $21,
+               tries = $20, ended_at = $21, told = $22,
                read_at = CASE WHEN lease_until IS NULL THEN read_at ELSE $13 END,
                next_at = CASE WHEN $2 = 'NEEDS_HUMAN' THEN NULL WHEN $2 = 'CLOSED' THEN $19
                               ELSE coalesce($19, next_at) END
@@ -113,7 +114,7 @@ async def save(tx: Tx, submission: Submission, due_at: datetime | None) -> None:
         *(_written(submission.farewell), submission.opened_at, submission.last_error),
         *(submission.lease_until, tx.now, submission.status, list(submission.version)),
         *(submission.rereads, submission.missed, submission.is_annotated, due_at),
-        *(submission.tries, submission.ended_at),
+        *(submission.tries, submission.ended_at, list(submission.told)),
     )
 
 
@@ -196,12 +197,27 @@ async def take_open(
 
 
 async def take_strangers(tx: Tx, known: Sequence[TenantId]) -> list[Taken]:
-    """Rows of an OA that our settings do not name and that nobody works on; locked."""
+    """Rows of an OA that our settings do not name and that nobody works on; locked.
+
+    An OA that another process of ours works for is in its settings: those may be newer than ours.
+    """
     rows = await tx.fetch(
-        "SELECT * FROM submission WHERE next_at IS NOT NULL AND state <> 'CLOSED'"
+        "SELECT * FROM submission s WHERE next_at IS NOT NULL AND state <> 'CLOSED'"
         " AND NOT tenant = ANY($1) AND (lease_until IS NULL OR lease_until <= $2)"
+        " AND NOT EXISTS (SELECT FROM tenant t WHERE t.tenant = s.tenant AND t.pulse_at > $3)"
         " LIMIT 100 FOR UPDATE SKIP LOCKED",
-        *(known, tx.now),
+        *(known, tx.now, tx.now - _ATTENDED),
+    )
+    return [_taken(row) for row in rows]
+
+
+async def take_stranded(tx: Tx, known: Sequence[TenantId]) -> list[Taken]:
+    """Rows that wait since our settings did not name their OA, which they do now; locked."""
+    rows = await tx.fetch(
+        "SELECT s.* FROM submission s JOIN unnest($1::text[], $2::text[]) AS t (tenant, reason)"
+        " ON s.tenant = t.tenant AND s.last_error = t.reason"
+        " WHERE s.state = 'NEEDS_HUMAN' LIMIT 100 FOR UPDATE OF s SKIP LOCKED",
+        *(known, [no_oa(one) for one in known]),
     )
     return [_taken(row) for row in rows]
 
@@ -285,7 +301,7 @@ def _farewell(text: str | None) -> Farewell | None:
 
 
 _PLAIN = set(Submission.__slots__) - {
-    *("form", "state", "status", "version", "drift", "missed", "farewell"),
+    *("form", "state", "status", "version", "told", "drift", "missed", "farewell"),
 }
 
 
@@ -296,6 +312,7 @@ def _submission(row: asyncpg.Record) -> Submission:
         state=State(row["state"]),
         status=Status(row["status"]) if row["status"] else None,
         version=tuple(row["version"]),
+        told=tuple(row["told"]),
         drift=Drift(row["drift"]) if row["drift"] else None,
         missed=Drift(row["missed"]) if row["missed"] else None,
         farewell=_farewell(row["farewell"]),

@@ -140,6 +140,7 @@ def _decided(task: Task, accounts: Accounts) -> DecidedStep:
         outcome=task.text("outcome"),
         opinion=task.text("opinion"),
         decided_at=task.end_time,
+        step_id=task.id,
     )
 
 

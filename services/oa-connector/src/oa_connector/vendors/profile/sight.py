@@ -146,6 +146,7 @@ class Reader:
             outcome=step.word,
             opinion=step.opinion,
             decided_at=step.decided_at,
+            step_id=step.step_id,
         )
 
     def _status(self, item: Item, steps: Sequence[SeenStep]) -> Status:
