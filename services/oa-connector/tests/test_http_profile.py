@@ -345,7 +345,8 @@ async def test_decisions_stand_in_the_order_in_which_they_were_made(oa):
     body = process("running", *asked, approvers=3)
     respx.get("http://oa.test/p/7").respond(json=body)
     seen = await oa.fetch(InstanceId("7"))
-    assert [one.decided_by for one in seen.steps] == ["zhou", "wu", "E1"]
+    told = [(one.decided_by, one.step_id) for one in seen.steps]
+    assert told == [("zhou", "1"), ("wu", "2"), ("E1", "0")]
 
 
 def people(reply: httpx.Response | Exception) -> HttpProfile:
@@ -573,6 +574,8 @@ def test_a_token_or_a_certificate_proves_a_callback(verify, right, wrong):
         ({"steps__decided_by": None}, "decided_by is needed"),
         ({"steps": None}, "steps is needed"),
         ({"resolve": None}, "idempotency searchable needs resolve"),
+        ({"resolve": None, "idempotency": "upsert"}, "idempotency upsert needs resolve"),
+        ({"resolve": None, "idempotency": "server_key"}, "idempotency server_key needs resolve"),
         ({"clock__zone": "Mars/Base"}, "clock.zone"),
         (
             {"clock": {"zone": "Asia/Shanghai"}},

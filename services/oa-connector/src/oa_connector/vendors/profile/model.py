@@ -312,8 +312,10 @@ class ProfileBase(Part, Generic[C]):
 
     @model_validator(mode="after")
     def _can_be_found_again(self) -> Self:
-        if self.idempotency is Idempotency.SEARCHABLE and self.resolve is None:
-            raise ValueError("idempotency searchable needs resolve: how to find our key again")
+        if self.idempotency is not Idempotency.NONE and self.resolve is None:
+            raise ValueError(
+                f"idempotency {self.idempotency} needs resolve: how to find our key again"
+            )
         if any(one.per == "step" for one in self.withdraw) and self.steps is None:
             raise ValueError("withdraw per step needs steps")
         if self.steps is None and Status.APPROVED in self.statuses.values():
