@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -49,7 +50,7 @@ def show(rows: Sequence[Mapping[str, Any]], output: Output, *, title: str = "") 
     for column in rows[0]:
         table.add_column(str(column), overflow="fold")
     for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
+        table.add_row(*(_said(value) for value in row.values()))
     console.print(table)
 
 
@@ -66,5 +67,34 @@ def show_one(content: Mapping[str, Any], output: Output) -> None:
     if output is Output.JSON:
         console.print_json(json.dumps(dict(content), ensure_ascii=False, default=str))
         return
+    table = Table(show_header=False, box=None)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
     for name, value in content.items():
-        console.print(f"[bold]{name}[/bold]  {value}")
+        if isinstance(value, Mapping) and value.keys() != _LANGUAGES:
+            table.add_row(name, "")
+            for part, inner in value.items():
+                table.add_row(f"  {part}", _said(inner) or "—")
+        else:
+            table.add_row(name, _said(value) or "—")
+    console.print(table)
+
+
+_LANGUAGES = {"zh", "en"}
+
+
+def _said(value: object) -> str:
+    """A value in a person's words, on one line."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case Mapping() if value.keys() == _LANGUAGES:
+            return f"{value['zh']} {value['en']}"
+        case Mapping():
+            return ", ".join(f"{name}={_said(inner) or '—'}" for name, inner in value.items())
+        case list() | tuple():
+            return ", ".join(map(_said, value)) if value else "none"
+        case _:
+            return escape(str(value))  # a bracket in it is no style
