@@ -21,7 +21,7 @@ from events.oa import (
     OAInstanceOpened,
     OASubmissionStuck,
 )
-from events.workflow import ApprovalCancelled
+from events.workflow import ApprovalCancelled, Decision
 from oa_connector import handlers, store
 from oa_connector.api import REFUSALS, callbacks
 from oa_connector.delivery import Delivery, Pace
@@ -29,7 +29,7 @@ from oa_connector.delivery.probing import Probe
 from oa_connector.domain import Idempotency, Instance, Patience, Snapshot, State
 from oa_connector.vendors import OAError
 from oa_connector.vendors.flowable import Flowable, FlowableCallbacks
-from oa_mirror import made
+from oa_mirror import made, notes
 from oa_road import (
     PACE,
     QUICK,
@@ -87,6 +87,17 @@ async def test_what_is_cancelled_from_outside_is_withdrawn(database, people, roa
         await people.call("DELETE", cancel, params={"deleteReason": "by hand"})
         assert await road.closed_as() is InstanceStatus.WITHDRAWN
     assert await road.decisions() == []
+
+
+async def test_a_note_whose_reply_was_cut_is_not_left_again(database, people, proxy, mirror):
+    await mirror.show()
+    async with delivering(database, people, proxy.url):
+        await eventually(lambda: mirror.road.has(OAInstanceOpened))
+        proxy.cut = b"POST /process-api/history/historic-process-instances/"
+        await mirror.decided(Decision.APPROVE)
+        await eventually(lambda: mirror.road.has(OAInstanceClosed))
+    assert proxy.cuts == 1
+    assert len(await notes(people, mirror.task_id)) == 1
 
 
 async def test_what_is_erased_from_the_history_has_vanished(database, people, road):

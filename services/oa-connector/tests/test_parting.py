@@ -17,7 +17,7 @@ from events.workflow import ApprovalDecided, Decision, Outcome
 from oa_connector import handlers, store
 from oa_connector.delivery import Delivery
 from oa_connector.domain import Ability, Farewell, ProbeReport, Snapshot, State, Status
-from oa_connector.vendors import ContractError, OAError, RefusedError
+from oa_connector.vendors import ContractError, NotTakenError, OAError, RefusedError
 from oa_connector.vendors.flowable import Flowable
 from oa_mirror import made, notes
 from oa_road import PACE, QUICK, TENANT, delivering, eventually, flowable_at
@@ -28,7 +28,7 @@ class Grudging(Flowable):
 
     ends_after: int | None = 0
     notes_after: int = 0
-    refusal: type[OAError] = OAError
+    refusal: type[OAError] = NotTakenError
 
     async def withdraw(self, instance_id: InstanceId, reason: str) -> Snapshot:
         if self.ends_after is None:
@@ -123,7 +123,7 @@ async def test_an_end_that_is_refused_after_its_note_was_is_told_in_its_own_time
         await eventually(lambda: mirror.road.has(OADriftDetected))
 
 
-@pytest.mark.parametrize(("refusal", "tries"), [(OAError, 2), (RefusedError, 1)])
+@pytest.mark.parametrize(("refusal", "tries"), [(NotTakenError, 2), (RefusedError, 1)])
 async def test_a_note_that_cannot_be_left_holds_up_no_withdrawal_for_ever(
     database, people, mirror, refusal, tries
 ):

@@ -13,7 +13,14 @@ from events import InstanceId
 from oa_connector import domain
 from oa_connector.delivery import Pace
 from oa_connector.domain import Accounts, Sight, SubmitOutcome, Window
-from oa_connector.vendors import CallbackMalformedError, CallbackRefusedError, OAError
+from oa_connector.vendors import (
+    CallbackMalformedError,
+    CallbackRefusedError,
+    NotSentError,
+    NotTakenError,
+    OAError,
+    RefusedError,
+)
 from oa_connector.vendors.channel import Limits
 from oa_connector.vendors.flowable import Flowable, FlowableAccess, FlowableCallbacks
 from structlog.testing import capture_logs
@@ -195,6 +202,41 @@ async def test_where_the_time_is_over_before_a_create_is_sent_it_is_sent_later(o
     result = await Pace(call=0.2, lease=1.0).within(oa.submit(new))
     assert result.outcome is SubmitOutcome.RETRY_LATER
     assert not create.called
+
+
+COMMENTS = f"{BASE}/history/historic-process-instances/p1/comments"
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (httpx.Response(401), NotTakenError),
+        (httpx.Response(403), NotTakenError),
+        (httpx.Response(429), NotTakenError),
+        (httpx.Response(503, text=HTML), NotTakenError),
+        (httpx.Response(400), RefusedError),
+        (httpx.Response(500), OAError),
+        (httpx.Response(504, text=HTML), OAError),
+        (httpx.ReadTimeout("slow"), OAError),
+        (httpx.ConnectError("refused"), NotSentError),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+@respx.mock
+async def test_whether_a_note_may_stand_in_the_oa_is_told_from_its_answer(oa, reply, kind):
+    respx.post(COMMENTS).mock(side_effect=[reply])
+    with pytest.raises(OAError) as caught:
+        await oa.comment(InstanceId("p1"), "decided in Tonglu")
+    assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("reply", [httpx.ReadTimeout("slow"), httpx.Response(500)], ids=str)
+@respx.mock
+async def test_no_note_stands_in_an_oa_that_does_not_say_who_is_to_find_it(oa, reply):
+    respx.post(COMMENTS).respond(404)
+    respx.get(f"{BASE}/history/historic-task-instances").mock(side_effect=[reply])
+    with pytest.raises(NotTakenError):
+        await oa.comment(InstanceId("p1"), "decided in Tonglu")
 
 
 def signed(body: bytes, at: int, secret: str = SECRET) -> dict[str, str]:

@@ -28,7 +28,14 @@ from oa_connector.domain import (
     SubmitOutcome,
 )
 from oa_connector.store import Taken
-from oa_connector.vendors import ApprovalPort, ContractError, NotSentError, OAError, RefusedError
+from oa_connector.vendors import (
+    ApprovalPort,
+    ContractError,
+    NotSentError,
+    NotTakenError,
+    OAError,
+    RefusedError,
+)
 
 log = structlog.get_logger()
 
@@ -215,7 +222,8 @@ class Delivery:
         """Say in the OA who has won, before the process is ended there.
 
         What the OA may take later is tried again, some times; then it is ended without the note,
-        which is given up when the OA has answered to that.
+        which is given up when the OA has answered to that. One that may stand there is not left
+        again.
 
         Raises:
             OAError: the note was not left, and is to be tried again.
@@ -223,18 +231,20 @@ class Delivery:
         instance_id, note = submission.instance_id, domain.note_due(submission)
         if instance_id is None or note is None or oa.capabilities.comment is not Ability.API:
             return submission
+        about = log.bind(business_key=submission.business_key)
         told, silence = replace(submission, is_annotated=True), None
         try:
             await self.pace.within(oa.comment(instance_id, note))
         except NotSentError:
             raise
-        except OAError as error:
+        except (NotTakenError, RefusedError) as error:
             silence, is_refused = error, isinstance(error, RefusedError)
             told = domain.note_not_left(submission, self.patience, is_refused=is_refused)
-            about = log.bind(business_key=submission.business_key, error=str(error))
-            about.warning("note not left", is_given_up=told.is_annotated)
+            about.warning("note not left", error=str(error), is_given_up=told.is_annotated)
             if told.is_annotated:
                 return told
+        except OAError as error:
+            about.warning("note perhaps left", error=str(error))
         async with database.transaction() as tx:
             await handlers.record_note(tx, told)
         if silence is not None:

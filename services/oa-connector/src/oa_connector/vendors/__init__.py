@@ -46,6 +46,10 @@ class PausedError(NotSentError):
     """The breaker of this OA is open: it has failed too often and is left alone for a while."""
 
 
+class NotTakenError(OAError):
+    """The OA answered, and has not taken what it was sent; it may take it later."""
+
+
 class RefusedError(OAError):
     """The OA said no to this very request: the same one again changes nothing."""
 
@@ -120,7 +124,11 @@ class ApprovalPort(Protocol):
         """Ask the OA to end the process, then fetch it: what the OA shows is what counts."""
 
     async def comment(self, instance_id: InstanceId, text: str) -> None:
-        """Leave a note where the people of the OA see it, also on a process that has ended."""
+        """Leave a note where the people of the OA see it, also on a process that has ended.
+
+        It stands nowhere after NotSentError, NotTakenError and RefusedError; after another OAError
+        it may.
+        """
 
     async def close(self) -> None:
         """Let go of connections."""

@@ -27,10 +27,16 @@ from oa_connector.domain import (
     SubmitResult,
     Window,
 )
-from oa_connector.vendors import LONGEST_VERSION, ContractError, NotSentError, OAError, RefusedError
-from oa_connector.vendors.channel import Channel, Limits, answer, words
+from oa_connector.vendors import (
+    LONGEST_VERSION,
+    ContractError,
+    NotSentError,
+    NotTakenError,
+    OAError,
+    RefusedError,
+)
+from oa_connector.vendors.channel import Channel, Limits, words
 from oa_connector.vendors.flowable.replies import (
-    Begun,
     Definition,
     Definitions,
     Engine,
@@ -41,6 +47,7 @@ from oa_connector.vendors.flowable.replies import (
     Users,
     snapshot,
 )
+from oa_connector.vendors.flowable.verdicts import judged, not_done
 from oa_connector.vendors.people import People
 from oa_connector.vendors.secrets import Secrets, secret
 
@@ -51,8 +58,6 @@ _NOTE = "已在同路处理 Decided in Tonglu"
 _KNOWN_MAJOR = 7
 _PAGE = 200
 _LONGEST_TEXT = 4000  # characters in which Flowable keeps a string variable
-# Nothing was begun, and it may work later: sign-in that is being repaired, a full bucket.
-_LATER = {401, 403, 429}
 
 R = TypeVar("R", bound=ReplyModel)
 
@@ -134,7 +139,7 @@ class Flowable:
             return SubmitResult(SubmitOutcome.RETRY_LATER, detail=error.told)
         except OAError as error:
             return SubmitResult(SubmitOutcome.UNKNOWN, detail=error.told)
-        return _judged(reply)
+        return judged(reply)
 
     async def resolve(self, business_key: str) -> Sequence[Instance]:
         found = await self._all_processes(businessKey=business_key)
@@ -187,11 +192,15 @@ class Flowable:
         if reply.status_code == httpx.codes.NOT_FOUND:
             reply = await self._note(instance_id, text)
         if not reply.is_success:
-            kind = RefusedError if _is_refused(reply) else OAError
-            raise kind(f"comment: {reply.status_code}", words(reply))
+            raise not_done(reply)(f"comment: {reply.status_code}", words(reply))
 
     async def _note(self, instance_id: InstanceId, text: str) -> httpx.Response:
-        decided = (await self._tasks(instance_id)).decided
+        try:
+            decided = (await self._tasks(instance_id)).decided
+        except NotSentError:
+            raise
+        except OAError as error:
+            raise NotTakenError(str(error), error.words) from error
         if not decided:
             raise RefusedError(f"{instance_id} has ended, and nobody has decided in it")
         note = {"name": _NOTE, "description": text, "assignee": decided[-1].assignee}
@@ -369,24 +378,3 @@ def _changed_at(process: Process, ended: datetime) -> Instance:
 
 def _iso(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _is_refused(reply: httpx.Response) -> bool:
-    """A no to this very request, whenever it is sent."""
-    later = {*_LATER, httpx.codes.REQUEST_TIMEOUT}
-    return reply.is_client_error and reply.status_code not in later
-
-
-def _judged(reply: httpx.Response) -> SubmitResult:
-    """A create's reply. A 500 of Flowable may be a mistake of ours or of its own: UNKNOWN."""
-    if reply.status_code == httpx.codes.CREATED:
-        try:
-            begun = Begun.model_validate_json(reply.content)
-        except ValidationError:
-            return SubmitResult(SubmitOutcome.UNKNOWN, detail=answer(reply))
-        return SubmitResult(SubmitOutcome.ACCEPTED, InstanceId(begun.id))
-    if reply.status_code in _LATER:
-        return SubmitResult(SubmitOutcome.RETRY_LATER, detail=answer(reply))
-    if _is_refused(reply):
-        return SubmitResult(SubmitOutcome.REJECTED, detail=answer(reply))
-    return SubmitResult(SubmitOutcome.UNKNOWN, detail=answer(reply))

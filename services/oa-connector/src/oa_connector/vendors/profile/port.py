@@ -20,7 +20,14 @@ from oa_connector.domain import (
     SubmitResult,
     Window,
 )
-from oa_connector.vendors import LONGEST_VERSION, ContractError, NotSentError, OAError, RefusedError
+from oa_connector.vendors import (
+    LONGEST_VERSION,
+    ContractError,
+    NotSentError,
+    NotTakenError,
+    OAError,
+    RefusedError,
+)
 from oa_connector.vendors.channel import Channel
 from oa_connector.vendors.people import People
 from oa_connector.vendors.profile.model import Call, Listing, ProfileBase, Steps
@@ -33,6 +40,7 @@ C = TypeVar("C", bound=Call)
 Send = Callable[[C, Values], Awaitable[Reply]]
 _MOST_PAGES = 50
 _ERRORS = 400  # statuses of HTTP from here on
+_NOT_TAKEN = {401, 403, 429, 503}
 _OUTCOMES = {
     Verdict.REFUSED: SubmitOutcome.REJECTED,
     Verdict.RETRY: SubmitOutcome.RETRY_LATER,
@@ -292,9 +300,10 @@ class ProfiledOA(Generic[C]):
             return
         if verdict is Verdict.UNKNOWN and reply.body is not None and reply.status < _ERRORS:
             raise ContractError("an answer that the profile does not know", str(reply))
-        raise (RefusedError if verdict is Verdict.REFUSED else OAError)(
-            str(reply.status), reply.words
-        )
+        if verdict is Verdict.REFUSED:
+            raise RefusedError(str(reply.status), reply.words)
+        is_later = verdict is Verdict.RETRY or reply.status in _NOT_TAKEN
+        raise (NotTakenError if is_later else OAError)(str(reply.status), reply.words)
 
     def _written(self, time: datetime) -> str:
         return time.astimezone(self._reader.zone).strftime(self._profile.clock.format)
