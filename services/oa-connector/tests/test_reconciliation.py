@@ -33,11 +33,12 @@ class Stubborn(Flowable):
     unreadable: frozenset[str] = frozenset()
     broken: Exception | None = None
     breaks = 0
+    trouble: OAError = ContractError("an answer that is not one")
     also: tuple[Instance, ...] = ()  # listed before all others
 
     async def withdraw(self, instance_id: InstanceId, reason: str) -> Snapshot:
         if instance_id in self.unreadable:
-            raise ContractError("an answer that is not one")
+            raise self.trouble
         if instance_id in self.keeps:
             return await self.fetch(instance_id)
         return await super().withdraw(instance_id, reason)
@@ -193,9 +194,68 @@ async def test_what_cannot_be_ended_holds_up_nothing_else(database, people, appr
         await comparing(oa).cycle(database)
 
     assert await other.has(OADecisionReceived)
-    assert await marks(database) == [False, True]  # what was not ended is listed again
+    assert await marks(database) == [True, True]  # what was not ended a person is told
+    (told,) = await cases(database, doubled)
+    assert (told.difference.instance_id in oa.unreadable, told.theirs["status"]) == (
+        True,
+        "UNKNOWN",
+    )
+    (again,) = await cases(database, orphaned)
+    assert (again.id != case.id, again.difference.instance_id) == (True, orphan)
     async with database.transaction() as tx:
-        assert [one.id for one in await store.to_withdraw(tx, TENANT)] == [case.id]
+        assert await store.to_withdraw(tx, TENANT) == []
+
+
+async def test_what_was_not_asked_to_end_is_listed_again(database, people, road, oa):
+    await settled(database, people, road)
+    ghost = (await oa.submit((await road.submission()).command)).instance_id
+    oa.unreadable, oa.trouble = frozenset({ghost}), NotSentError("no connection")
+    with pytest.raises(NotSentError):
+        await comparing(oa).cycle(database)
+    assert await marks(database) == [False, True]
+    assert await cases(database, road) == []
+    oa.unreadable = frozenset()
+    assert (await comparing(oa).cycle(database)).ghosts == 1
+
+
+async def test_what_a_person_wants_ended_is_let_be_once_it_is_our_own(database, people, road, oa):
+    await settled(database, people, road)
+    ghost = (await oa.submit((await road.submission()).command)).instance_id
+    oa.keeps = frozenset({ghost})
+    await comparing(oa).cycle(database)
+    (case,) = await cases(database, road)
+    await resolve(database, case, Repair.WITHDRAW)
+    async with database.transaction() as tx:  # as after it was sent again, and this one found
+        await tx.execute("UPDATE submission SET instance_id = $1", ghost)
+    oa.keeps = frozenset()
+    await comparing(oa).cycle(database)
+    ended = {one["id"]: one["endTime"] is not None for one in await people.processes(road.key)}
+    assert ended[ghost] is False
+
+
+class Late(Stubborn):
+    """Its clock is slow, as its first answer tells."""
+
+    offset = timedelta(0)
+
+    @property
+    def clock_offset(self) -> timedelta:
+        return self.offset
+
+    async def scan(self, by: Sight, window: Window, cursor: str | None = None) -> Page:
+        self.offset = timedelta(minutes=-10)
+        return await super().scan(by, window, cursor)
+
+
+async def test_what_was_listed_before_the_clock_of_the_oa_was_heard_counts_up_to_its_own_time(
+    database, people
+):
+    oa = made(Late, people)
+    await comparing(oa).cycle(database)
+    await oa.close()
+    async with database.transaction() as tx:
+        mark = await store.mark(tx, TENANT, Sight.POLL_CREATED_SINCE)
+        assert mark < tx.now - timedelta(minutes=9)
 
 
 async def test_our_own_processes_are_read_though_a_list_of_the_oa_cannot_be(

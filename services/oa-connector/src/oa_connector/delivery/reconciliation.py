@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from chassis import Database
@@ -12,7 +12,16 @@ from events import InstanceId, TenantId
 
 from oa_connector import domain, handlers, store
 from oa_connector.delivery.pace import Pace, pause
-from oa_connector.domain import Cycle, Instance, Page, Sight, Submission, Window
+from oa_connector.domain import (
+    Cycle,
+    Instance,
+    Page,
+    Sight,
+    Snapshot,
+    Status,
+    Submission,
+    Window,
+)
 from oa_connector.store import Taken
 from oa_connector.vendors import ApprovalPort, NotSentError, OAError
 
@@ -23,10 +32,11 @@ Follow = Callable[[Database, ApprovalPort, Taken], Coroutine[None, None, None]]
 
 @dataclass(slots=True)
 class _Scan:
-    """What one reading of an OA's list came to."""
+    """What one reading of an OA's list came to; whole: nothing of it is to be listed again."""
 
     listed: int = 0
     ghosts: int = 0
+    is_whole: bool = True
     troubles: list[OAError] = field(default_factory=list)
 
 
@@ -87,21 +97,26 @@ class Reconciliation:
             return Cycle(listed, read, ghosts)
 
     async def _scan(self, database: Database, sight: Sight) -> "_Scan":
-        """What the OA lists; the mark moves only where all of it was compared and mended."""
-        window = await self._window(database, sight)
+        """What the OA lists; the mark moves only where all of it was compared, mended or told."""
+        async with database.transaction() as tx:
+            mark, now = await store.mark(tx, self.tenant, sight), tx.now
+        window = self._window(mark, now)
         scan, cursor = _Scan(), None
         while not self.draining.is_set():
             try:
                 page = await self.pace.within(self.oa.scan(sight, window, cursor))
             except OAError as trouble:
                 scan.troubles.append(trouble)
+                scan.is_whole = False
                 break
             await self._compare(database, page, scan)
             if (cursor := page.next) is None:
                 break
-        if not scan.troubles and not self.draining.is_set():
+        if scan.is_whole and not self.draining.is_set():
+            # Until the OA's first answer its clock is taken for ours: perhaps it is slow.
+            until = min(window.ends, self._window(mark, now).ends)
             async with database.transaction() as tx:
-                await store.move_mark(tx, self.tenant, sight, window.ends)
+                await store.move_mark(tx, self.tenant, sight, until)
         return scan
 
     async def _compare(self, database: Database, page: Page, scan: "_Scan") -> None:
@@ -111,10 +126,9 @@ class Reconciliation:
             if self.draining.is_set():
                 return
             reason = f"duplicate of {submission.instance_id}"
-            try:
-                snapshot = await self.pace.within(self.oa.withdraw(ghost, reason))
-            except OAError as trouble:
-                scan.troubles.append(trouble)
+            snapshot = await self._end(ghost, reason, scan.troubles)
+            if snapshot is None:
+                scan.is_whole = False
                 continue
             async with database.transaction() as tx:
                 scan.ghosts += await handlers.record_ghost(tx, submission, ghost, snapshot)
@@ -134,10 +148,23 @@ class Reconciliation:
                 return []
         return [ghost for one in listed for ghost in await self._compared(database, [one])]
 
-    async def _window(self, database: Database, sight: Sight) -> Window:
-        async with database.transaction() as tx:
-            mark = await store.mark(tx, self.tenant, sight)
-            now = tx.now
+    async def _end(
+        self, instance: InstanceId, reason: str, troubles: list[OAError]
+    ) -> Snapshot | None:
+        """What the OA shows of it then; None: it was not asked, and is to be asked again.
+
+        What it does not say is unknown, and told: a person would not hear of it otherwise.
+        """
+        try:
+            return await self.pace.within(self.oa.withdraw(instance, reason))
+        except NotSentError as trouble:
+            troubles.append(trouble)
+            return None
+        except OAError as trouble:
+            troubles.append(trouble)
+            return Snapshot(Status.UNKNOWN)
+
+    def _window(self, mark: datetime | None, now: datetime) -> Window:
         return domain.window_since(mark, now, self.oa.clock_offset, self.pace.overlap)
 
     async def _end_wanted(self, database: Database) -> list[OAError]:
@@ -150,10 +177,8 @@ class Reconciliation:
             if instance is None or self.draining.is_set():
                 continue
             reason = case.note or case.difference.drift
-            try:
-                snapshot = await self.pace.within(self.oa.withdraw(instance, reason))
-            except OAError as trouble:
-                troubles.append(trouble)
+            snapshot = await self._end(instance, reason, troubles)
+            if snapshot is None:
                 continue
             async with database.transaction() as tx:
                 await handlers.record_end(tx, case, snapshot)

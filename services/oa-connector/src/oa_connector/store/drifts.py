@@ -84,10 +84,15 @@ async def case_gone(
 
 
 async def to_withdraw(tx: Tx, tenant: TenantId) -> list[Case]:
-    """Ghosts and orphans that a person wants ended, or says are; the OA is yet to show it."""
+    """Ghosts and orphans that a person wants ended, or says are; the OA is yet to show it.
+
+    Not what has become our own since.
+    """
     rows = await tx.fetch(
-        "SELECT * FROM drift WHERE tenant = $1 AND repair IN ('withdraw', 'read_again')"
-        " AND done_at IS NULL AND drift IN ('ghost', 'orphan') ORDER BY resolved_at LIMIT 100",
+        "SELECT * FROM drift d WHERE tenant = $1 AND repair IN ('withdraw', 'read_again')"
+        " AND done_at IS NULL AND drift IN ('ghost', 'orphan') AND NOT EXISTS (SELECT"
+        " FROM submission s WHERE s.tenant = d.tenant AND s.instance_id = d.instance_id)"
+        " ORDER BY resolved_at LIMIT 100",
         tenant,
     )
     return [_case(row) for row in rows]
