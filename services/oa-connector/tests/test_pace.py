@@ -1,19 +1,32 @@
 """An OA that wants few calls: waiting for a turn is not its silence; one call tries it again."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import httpx
 import pytest
 import respx
 from aiolimiter import AsyncLimiter
-from events.oa import OAInstanceOpened
+from events import InstanceId
+from events.oa import OAInstanceClosed, OAInstanceOpened
 from oa_connector.delivery import Pace
+from oa_connector.domain import (
+    Instance,
+    Page,
+    Sight,
+    Snapshot,
+    SubmitApproval,
+    SubmitResult,
+    Window,
+)
 from oa_connector.vendors import NotSentError, OAError, PausedError
 from oa_connector.vendors.channel import Channel, Limits
+from oa_connector.vendors.flowable import Flowable
 from oa_connector.vendors.turns import own_turn
-from oa_road import QUICK, Road, delivering, eventually, flowable_at
+from oa_mirror import made
+from oa_road import PACE, QUICK, Road, delivering, eventually, flowable_at
 from structlog.testing import capture_logs
 
 URL = "http://oa.test/"
@@ -75,6 +88,53 @@ async def test_of_many_documents_for_a_slow_oa_none_is_taken_for_unanswered(
     for road in roads:
         assert (await road.submission()).attempt == 1
         assert len(await people.processes(road.key)) == 1
+
+
+class Few(Flowable):
+    """Wants few calls; counts how many questions are asked of it at once."""
+
+    asked = most = 0
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self.asked += 1
+        self.most = max(self.most, self.asked)
+        yield
+        self.asked -= 1
+
+    async def submit(self, command: SubmitApproval) -> SubmitResult:
+        with self._counted():
+            return await super().submit(command)
+
+    async def resolve(self, business_key: str) -> Sequence[Instance]:
+        with self._counted():
+            return await super().resolve(business_key)
+
+    async def fetch(self, instance_id: InstanceId) -> Snapshot:
+        with self._counted():
+            return await super().fetch(instance_id)
+
+    async def scan(self, by: Sight, window: Window, cursor: str | None = None) -> Page:
+        with self._counted():
+            return await super().scan(by, window, cursor)
+
+
+async def test_an_oa_that_wants_few_calls_is_asked_one_question_after_the_other(
+    database, people, approval
+):
+    """Of three at once, one of each kind of work, none would have its turns in time."""
+    oa = made(Few, people)
+    oa.capabilities = replace(oa.capabilities, calls_per_minute=60)
+    roads = [Road(database, approval("chen")) for _ in range(4)]
+    for road in roads:
+        await road.request()
+    pace = replace(PACE, reconcile_every=0.1)
+    async with delivering(database, people, oa=oa, pace=pace):
+        for road in roads:
+            await eventually(lambda road=road: road.has(OAInstanceOpened))
+        assert (await people.decide("chen", roads[-1].key, "approve")).is_success
+        await eventually(lambda: roads[-1].has(OAInstanceClosed))
+    assert oa.most == 1
 
 
 @pytest.fixture

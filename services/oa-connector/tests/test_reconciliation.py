@@ -16,7 +16,7 @@ from events.oa import (
 from oa_connector import handlers, store
 from oa_connector.delivery import Delivery, Pace
 from oa_connector.domain import Instance, Page, ProbeReport, Repair, Sight, Snapshot, Status, Window
-from oa_connector.vendors import ContractError, NotSentError, OAError
+from oa_connector.vendors import ContractError, NotSentError, NoTurnError, OAError
 from oa_connector.vendors.flowable import Flowable
 from oa_mirror import made
 from oa_road import PACE, QUICK, TENANT, People, Road, delivering, eventually
@@ -315,6 +315,17 @@ async def test_an_oa_that_is_not_reached_is_not_asked_for_each_process(database,
     with pytest.raises(NotSentError):
         await comparing(oa).cycle(database)
     assert (await road.submission()).failures == 0
+
+
+async def test_our_own_processes_are_read_though_the_turn_of_a_list_did_not_come(
+    database, people, road, oa
+):
+    await settled(database, people, road)
+    assert (await people.decide("chen", road.key, "approve")).is_success
+    oa.broken = NoTurnError("its turn did not come in time")
+    with pytest.raises(NoTurnError):
+        await comparing(oa).cycle(database)
+    assert await road.has(OADecisionReceived)
 
 
 async def test_a_list_that_we_cannot_read_has_the_oa_probed_soon(database, people, oa):

@@ -69,6 +69,14 @@ def test_a_lease_that_could_run_out_under_a_call_is_refused(environment):
         Settings.load()
 
 
+def test_a_pace_at_which_a_row_could_not_be_worked_on_within_its_lease_is_refused(environment):
+    environment.setenv("TENANTS", json.dumps({"slow": TENANT | {"calls_per_second": 0.4}}))
+    with pytest.raises(ValidationError, match=r"slow: calls_per_second must be at least 0\.5"):
+        Settings.load()
+    environment.setenv("LEASE_SECONDS", "120")
+    assert Settings.load().tenants["slow"].calls_per_second == 0.4
+
+
 @pytest.mark.parametrize(
     ("told", "burst"),
     [({}, 50), ({"calls_per_second": 2}, 2), ({"calls_per_second": 0.2}, 1), ({"burst": 9}, 9)],

@@ -8,6 +8,7 @@ from chassis import ServiceSettings
 from events import EmployeeId, TenantId
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+_CALLS = 9  # of one question: whom it asks and the create, or a process and its steps
 _Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 
@@ -121,4 +122,15 @@ class Settings(ServiceSettings):
     def _lease_outlives_calls(self) -> Self:
         if self.lease_seconds <= 2 * self.call_seconds:
             raise ValueError("lease_seconds must be more than twice call_seconds")
+        return self
+
+    @model_validator(mode="after")
+    def _turns_come_within_the_lease(self) -> Self:
+        least = _CALLS / (self.lease_seconds / 2 - self.call_seconds)
+        for name, tenant in self.tenants.items():
+            if tenant.calls_per_second < least:
+                raise ValueError(
+                    f"{name}: calls_per_second must be at least {least:.2g}, or lease_seconds"
+                    f" longer: a question of {_CALLS} calls would not have its turns in time"
+                )
         return self

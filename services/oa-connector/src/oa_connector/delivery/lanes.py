@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -57,6 +58,7 @@ class Delivery:
     pace: Pace = field(default_factory=Pace)
     probes: dict[TenantId, Probe] = field(default_factory=dict)
     reconciliations: dict[TenantId, Reconciliation] = field(default_factory=dict)
+    doors: dict[TenantId, AbstractAsyncContextManager[object]] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=dict)
     unreadable: dict[str, int] = field(default_factory=dict)
 
@@ -80,9 +82,14 @@ class Delivery:
 
     def reconciliation(self, tenant: TenantId) -> Reconciliation:
         """The one of this OA: two at once would do everything twice."""
-        doubt = partial(self._doubt, tenant)
-        made = Reconciliation(tenant, self.oas[tenant], self.pace, self.work_on, doubt)
+        doubt, door = partial(self._doubt, tenant), self.door(tenant)
+        made = Reconciliation(tenant, self.oas[tenant], self.pace, self.work_on, doubt, door)
         return self.reconciliations.setdefault(tenant, made)
+
+    def door(self, tenant: TenantId) -> AbstractAsyncContextManager[object]:
+        """The one of this OA, for all kinds of work."""
+        calls_per_minute = self.oas[tenant].capabilities.calls_per_minute
+        return self.doors.setdefault(tenant, self.pace.door(calls_per_minute))
 
     async def follow(self, database: Database, oa: ApprovalPort, taken: Taken) -> None:
         """Read the process; tell its people and end it first where that is wanted."""
@@ -275,18 +282,23 @@ class _Lane:
 
     async def run(self, database: Database, draining: asyncio.Event) -> None:
         stop = asyncio.ensure_future(draining.wait())
-        pace, oa = self.delivery.pace, self.delivery.oas[self.tenant]
+        pace, oa, door = self.delivery.pace, self.delivery.oas[self.tenant], self.delivery.door
+        at_once = pace.rows_at_once(oa.capabilities.calls_per_minute)
         while not draining.is_set():
-            at_once = pace.rows_at_once(oa.capabilities.calls_per_minute)
-            taken = await self._take(database, at_once - len(self.running))
-            self.running |= {
-                asyncio.create_task(self.delivery.work_on(database, oa, one, self.work))
-                for one in taken
-            }
-            # With free places and nothing due only the clock brings work; else a place must free.
-            await asyncio.wait(
-                {stop, *self.running}, timeout=pace.poll, return_when=asyncio.FIRST_COMPLETED
-            )
+            async with door(self.tenant):
+                free = 0 if draining.is_set() else at_once - len(self.running)
+                taken = await self._take(database, free)
+                self.running |= {
+                    asyncio.create_task(self.delivery.work_on(database, oa, one, self.work))
+                    for one in taken
+                }
+                # With free places only the clock brings work; else a place must free.
+                is_full = len(self.running) >= at_once
+                await asyncio.wait(
+                    {stop, *self.running},
+                    timeout=None if is_full else pace.poll,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
             self.running = {task for task in self.running if not task.done()}
         stop.cancel()
         await asyncio.gather(*self.running)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -11,6 +12,8 @@ from oa_connector.vendors import OAError
 from oa_connector.vendors.turns import answered_within
 
 T = TypeVar("T")
+
+_ONE_A_SECOND = 120  # calls in a minute that let one row of each kind have a turn in a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,11 @@ class Pace:
 
     def rows_at_once(self, calls_per_minute: int) -> int:
         """As many as each wait about a second for a turn, with three kinds of work under way."""
-        return max(1, min(self.at_once, calls_per_minute // 120))
+        return max(1, min(self.at_once, calls_per_minute // _ONE_A_SECOND))
+
+    def door(self, calls_per_minute: int) -> AbstractAsyncContextManager[object]:
+        """What each row goes through: one by one where three at once would all wait too long."""
+        return asyncio.Lock() if calls_per_minute < _ONE_A_SECOND else contextlib.nullcontext()
 
     async def within(self, call: Awaitable[T]) -> T:
         """One question to an OA, cut off where a lease could run out under it."""

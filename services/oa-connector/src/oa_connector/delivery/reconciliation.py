@@ -1,9 +1,11 @@
 """Comparing everything with an OA every few minutes: what callbacks missed, and what is astray."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import structlog
 from chassis import Database
@@ -23,9 +25,10 @@ from oa_connector.domain import (
     Window,
 )
 from oa_connector.store import Taken
-from oa_connector.vendors import ApprovalPort, NotSentError, OAError
+from oa_connector.vendors import ApprovalPort, NotSentError, NoTurnError, OAError
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 Follow = Callable[[Database, ApprovalPort, Taken], Coroutine[None, None, None]]
 
@@ -44,7 +47,8 @@ class _Scan:
 class Reconciliation:
     """The cycles of one OA. `follow` reads one process and records what it shows.
 
-    `doubt` hears what the OA answered instead. Draining ends a cycle between two calls.
+    `doubt` hears what the OA answered instead; each question goes through the `door` of the OA.
+    Draining ends a cycle between two calls.
     """
 
     tenant: TenantId
@@ -52,6 +56,7 @@ class Reconciliation:
     pace: Pace
     follow: Follow
     doubt: Callable[[OAError], None]
+    door: AbstractAsyncContextManager[object]
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     _alone: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -88,7 +93,7 @@ class Reconciliation:
                     scan = await self._scan(database, sight)
                     listed, ghosts = listed + scan.listed, ghosts + scan.ghosts
                     troubles += scan.troubles
-            if not any(isinstance(trouble, NotSentError) for trouble in troubles):
+            if not any(_is_away(trouble) for trouble in troubles):
                 read = await self._read_open(database)
             for trouble in troubles:
                 self.doubt(trouble)
@@ -104,7 +109,7 @@ class Reconciliation:
         scan, cursor = _Scan(), None
         while not self.draining.is_set():
             try:
-                page = await self.pace.within(self.oa.scan(sight, window, cursor))
+                page = await self._ask(self.oa.scan(sight, window, cursor))
             except OAError as trouble:
                 scan.troubles.append(trouble)
                 scan.is_whole = False
@@ -156,13 +161,17 @@ class Reconciliation:
         What it does not say is unknown, and told: a person would not hear of it otherwise.
         """
         try:
-            return await self.pace.within(self.oa.withdraw(instance, reason))
+            return await self._ask(self.oa.withdraw(instance, reason))
         except NotSentError as trouble:
             troubles.append(trouble)
             return None
         except OAError as trouble:
             troubles.append(trouble)
             return Snapshot(Status.UNKNOWN)
+
+    async def _ask(self, call: Awaitable[T]) -> T:
+        async with self.door:
+            return await self.pace.within(call)
 
     def _window(self, mark: datetime | None, now: datetime) -> Window:
         return domain.window_since(mark, now, self.oa.clock_offset, self.pace.overlap)
@@ -193,14 +202,18 @@ class Reconciliation:
         at_once = self.pace.rows_at_once(self.oa.capabilities.calls_per_minute)
         reading: set[asyncio.Task[None]] = set()
         async with asyncio.TaskGroup() as group:
-            while page := await self._take(database, after, at_once - len(reading)):
-                reading |= {
-                    group.create_task(self.follow(database, self.oa, taken)) for taken in page
-                }
-                read, after = read + len(page), page[-1].submission.business_key
-                if len(reading) == at_once:
-                    _, reading = await asyncio.wait(reading, return_when=asyncio.FIRST_COMPLETED)
-        return read
+            while True:
+                async with self.door:
+                    page = await self._take(database, after, at_once - len(reading))
+                    if not page:
+                        return read
+                    reading |= {
+                        group.create_task(self.follow(database, self.oa, taken)) for taken in page
+                    }
+                    read, after = read + len(page), page[-1].submission.business_key
+                    if len(reading) == at_once:
+                        done = asyncio.FIRST_COMPLETED
+                        _, reading = await asyncio.wait(reading, return_when=done)
 
     async def _take(self, database: Database, after: str, limit: int) -> list[Taken]:
         if self.draining.is_set():
@@ -211,3 +224,8 @@ class Reconciliation:
             return await store.take_open(
                 tx, (self.tenant, after), tx.now - unread, limit=limit, lease=lease
             )
+
+
+def _is_away(trouble: OAError) -> bool:
+    """Nothing reached it, and not only since we may not call it so often."""
+    return isinstance(trouble, NotSentError) and not isinstance(trouble, NoTurnError)

@@ -42,6 +42,10 @@ class NotSentError(OAError):
     """Nothing reached the OA: it is safe to try again later."""
 
 
+class NoTurnError(NotSentError):
+    """Its turn did not come at the pace of this OA, which may answer all the same."""
+
+
 class PausedError(NotSentError):
     """The breaker of this OA is open: it has failed too often and is left alone for a while."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from aiolimiter import AsyncLimiter
 
-from oa_connector.vendors import NotSentError
+from oa_connector.vendors import NotSentError, NoTurnError
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ async def own_turn(limiter: AsyncLimiter) -> None:
     """Wait until the limiter lets a call through; the clock stands still until then.
 
     Raises:
-        NotSentError: the spare time of the question is over.
+        NoTurnError: the spare time of the question is over.
     """
     question = _QUESTION.get()
     if question is None or limiter.has_capacity():
@@ -79,7 +79,7 @@ async def own_turn(limiter: AsyncLimiter) -> None:
         async with asyncio.timeout(max(0.0, question.spare)):
             await limiter.acquire()
     except TimeoutError as late:
-        raise NotSentError("its turn did not come in time") from late
+        raise NoTurnError("its turn did not come in time") from late
     finally:
         waited = loop.time() - began
         question.spare -= waited
