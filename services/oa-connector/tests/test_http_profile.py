@@ -33,6 +33,7 @@ from oa_connector.vendors import (
     CallbackRefusedError,
     ContractError,
     NotSentError,
+    NotTakenError,
     OAError,
 )
 from oa_connector.vendors.channel import Limits
@@ -347,6 +348,27 @@ async def test_decisions_stand_in_the_order_in_which_they_were_made(oa):
     seen = await oa.fetch(InstanceId("7"))
     told = [(one.decided_by, one.step_id) for one in seen.steps]
     assert told == [("zhou", "1"), ("wu", "2"), ("E1", "0")]
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (httpx.Response(401), NotTakenError),
+        (httpx.Response(503, text=HTML), NotTakenError),
+        (httpx.Response(429, json={}), NotTakenError),
+        (httpx.Response(500, json={}), OAError),
+        (httpx.Response(504, text=HTML), OAError),
+        (httpx.ReadTimeout("slow"), OAError),
+        (httpx.ConnectError("refused"), NotSentError),
+    ],
+    ids=repr,
+)
+@respx.mock
+async def test_whether_a_note_may_stand_in_the_oa_is_told_from_its_answer(oa, reply, kind):
+    respx.post("http://oa.test/p/7/note").mock(side_effect=[reply])
+    with pytest.raises(OAError) as caught:
+        await oa.comment(InstanceId("7"), "decided in Tonglu")
+    assert type(caught.value) is kind
 
 
 def people(reply: httpx.Response | Exception) -> HttpProfile:
