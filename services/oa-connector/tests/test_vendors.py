@@ -167,7 +167,9 @@ async def silent(_: httpx.Request) -> httpx.Response:
 
 
 @pytest.mark.parametrize(
-    "users", [httpx.ReadTimeout("slow"), httpx.ConnectError("refused"), silent], ids=str
+    "users",
+    [httpx.ReadTimeout("slow"), httpx.ConnectError("refused"), silent],
+    ids=["slow", "refused", "silent"],
 )
 @respx.mock
 async def test_a_process_is_read_though_the_oa_does_not_say_who_has_an_account(oa, users):
