@@ -44,9 +44,13 @@ class Pace:
         """What each row goes through: one by one where three at once would all wait too long."""
         return asyncio.Lock() if calls_per_minute < _ONE_A_SECOND else contextlib.nullcontext()
 
-    async def within(self, call: Awaitable[T]) -> T:
-        """One question to an OA, cut off where a lease could run out under it."""
-        spare = max(0.0, self.lease / 2 - self.call)
+    async def within(self, call: Awaitable[T], spare: float | None = None) -> T:
+        """One question to an OA, cut off where a lease could run out under it.
+
+        `spare`: how long it may wait for its turns, where it holds no row.
+        """
+        if spare is None:
+            spare = max(0.0, self.lease / 2 - self.call)
         try:
             async with answered_within(self.call, spare):
                 return await call

@@ -171,7 +171,7 @@ class Reconciliation:
 
     async def _ask(self, call: Awaitable[T]) -> T:
         async with self.door:
-            return await self.pace.within(call)
+            return await self.pace.within(call, spare=self.pace.reconcile_every)
 
     def _window(self, mark: datetime | None, now: datetime) -> Window:
         return domain.window_since(mark, now, self.oa.clock_offset, self.pace.overlap)
