@@ -107,6 +107,10 @@ async def test_lost_callbacks_leave_nothing_behind_after_one_reconciliation(town
         claims = await _in_both(town, CLAIMS)
         silent = town.postman.dice.sample(list(claims), CLAIMS // 10)
         twins = [(await _twin(town, claims[one]["task_id"]))["id"] for one in silent]
+        # A first look that came late would see a decision of which no callback told.
+        await eventually(
+            lambda: _unread(town, claims), until=lambda left: not left, seconds=DEADLINE * 3
+        )
         async with town.postman.losing(twins):
             await _decide_all(town, claims)
             await town.is_quiet()
@@ -160,6 +164,17 @@ async def _in_both(town: Town, number: int) -> dict[str, dict[str, Any]]:
 
     await asyncio.gather(*(hand_in() for _ in range(number)))
     return found
+
+
+async def _unread(town: Town, claims: dict[str, dict[str, Any]]) -> list[str]:
+    """Tasks whose twin is still to be looked at without a callback, within half an hour."""
+    rows = await town.sql(
+        "oa-connector",
+        "SELECT task_id FROM submission WHERE task_id = ANY ($1)"
+        " AND (read_at IS NULL OR next_at < now() + interval '30 minutes')",
+        [task["task_id"] for task in claims.values()],
+    )
+    return [row["task_id"] for row in rows]
 
 
 async def _decide_all(town: Town, claims: dict[str, dict[str, Any]]) -> None:

@@ -1,6 +1,7 @@
 """Who is asked in the OA: somebody without an account, a group, several people at once."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import uuid4
 
@@ -78,6 +79,19 @@ async def drifts(road: Road) -> list[OADriftDetected]:
     return [one for one in await road.said() if isinstance(one, OADriftDetected)]
 
 
+@asynccontextmanager
+async def asking_whoever_left(
+    database, people: People, road: Road, who: str
+) -> AsyncIterator[None]:
+    """The loops at work; somebody was asked, has left the OA since, and that was told."""
+    await road.request()
+    async with delivering(database, people, oa=flowable_at(people, limits=Limits(people=0))):
+        await eventually(lambda: road.has(OAInstanceOpened))
+        await dismiss(people, who)
+        await eventually(lambda: road.has(OADriftDetected))
+        yield
+
+
 async def settle(database, road: Road, repair: Repair) -> None:
     async with database.transaction() as tx:
         cases = await store.cases(tx, is_open=True, limit=200)
@@ -101,11 +115,7 @@ async def test_whoever_leaves_the_oa_while_asked_is_told_once_and_decides_after_
     database, people, approval, wang
 ):
     road = Road(database, approval(wang))
-    await road.request()
-    async with delivering(database, people, oa=flowable_at(people, limits=Limits(people=0))):
-        await eventually(lambda: road.has(OAInstanceOpened))
-        await dismiss(people, wang)
-        await eventually(lambda: road.has(OADriftDetected))
+    async with asking_whoever_left(database, people, road, wang):
         (told,) = await drifts(road)
         assert told.drift is Drift.UNKNOWN_PERSON
         assert told.detail == f"step 1 asks {wang}, who has no open account there"
@@ -123,11 +133,7 @@ async def test_read_again_before_anybody_has_put_it_right_is_a_case_again(
     database, people, approval, wang
 ):
     road = Road(database, approval(wang))
-    await road.request()
-    async with delivering(database, people, oa=flowable_at(people, limits=Limits(people=0))):
-        await eventually(lambda: road.has(OAInstanceOpened))
-        await dismiss(people, wang)
-        await eventually(lambda: road.has(OADriftDetected))
+    async with asking_whoever_left(database, people, road, wang):
         await settle(database, road, Repair.READ_AGAIN)
         await eventually(lambda: road.has(OADriftDetected, 2))
 
@@ -136,11 +142,7 @@ async def test_a_claim_taken_back_is_ended_though_it_asks_somebody_who_has_left(
     database, people, approval, wang
 ):
     road = Road(database, approval(wang))
-    await road.request()
-    async with delivering(database, people, oa=flowable_at(people, limits=Limits(people=0))):
-        await eventually(lambda: road.has(OAInstanceOpened))
-        await dismiss(people, wang)
-        await eventually(lambda: road.has(OADriftDetected))
+    async with asking_whoever_left(database, people, road, wang):
         await settle(database, road, Repair.WITHDRAW)
         assert await road.closed_as() is InstanceStatus.WITHDRAWN
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from aiolimiter import AsyncLimiter
 from chassis import Database
 from events import InstanceId
 from events.oa import (
@@ -18,6 +19,7 @@ from oa_connector.delivery import Delivery, Pace
 from oa_connector.domain import Instance, Page, ProbeReport, Repair, Sight, Snapshot, Status, Window
 from oa_connector.vendors import ContractError, NotSentError, NoTurnError, OAError
 from oa_connector.vendors.flowable import Flowable
+from oa_connector.vendors.turns import own_turn
 from oa_mirror import made
 from oa_road import PACE, QUICK, TENANT, People, Road, delivering, eventually
 
@@ -49,6 +51,16 @@ class Stubborn(Flowable):
             raise self.broken
         page = await super().scan(by, window, cursor)
         return replace(page, instances=(*self.also, *page.instances))
+
+
+class Busy(Flowable):
+    """Has nothing to list; each question waits for its turn."""
+
+    limiter: AsyncLimiter
+
+    async def scan(self, *_: object) -> Page:
+        await own_turn(self.limiter)
+        return Page(())
 
 
 @pytest.fixture
@@ -403,3 +415,15 @@ async def test_two_late_creates_of_one_document_are_both_ended(database, people,
         ghosts = await handlers.reconcile(tx, TENANT, late)
         assert [ghost for _, ghost in ghosts] == ["p2"]
         assert (await store.submission(tx, key)).instance_id == "p1"
+
+
+async def test_a_comparison_holds_no_row_and_waits_for_its_turn_longer_than_one_that_does(
+    database, people
+):
+    """With a lease of 1 s for two questions of 0.4 s, whoever holds a row waits 0.1 s at most."""
+    busy, pace = made(Busy, people), Pace(call=0.4, lease=1.0)
+    busy.limiter = AsyncLimiter(1, 0.5)
+    await busy.limiter.acquire()
+    assert (await comparing(busy, pace).cycle(database)).listed == 0
+    assert await marks(database) == [True, True]
+    await busy.close()
