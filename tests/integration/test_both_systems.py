@@ -25,6 +25,8 @@ CLAIMS = 500 if IS_CHAOS else 30  # of which callbacks are lost
 RACES = 200 if IS_CHAOS else 12
 REPEATS = 10
 AT_ONCE = 8  # people at work, as many as two cores carry
+_HOUR = "3600"  # nobody asks the OA by itself within a test
+DEAF = {"FOLLOW_YOUNG_SECONDS": _HOUR, "FOLLOW_OLD_SECONDS": _HOUR, "RECONCILE_SECONDS": _HOUR}
 pytestmark = pytest.mark.timeout(3600 if IS_CHAOS else 420)
 
 
@@ -102,7 +104,7 @@ async def test_of_two_decisions_exactly_one_counts(town: Town, is_told: bool) ->
 
 
 async def test_lost_callbacks_leave_nothing_behind_after_one_reconciliation(town: Town) -> None:
-    await town.run_anew("oa-connector", FOLLOW_YOUNG_SECONDS="3600", RECONCILE_SECONDS="3600")
+    await town.run_anew("oa-connector", **DEAF)
     try:
         claims = await _in_both(town, CLAIMS)
         silent = town.postman.dice.sample(list(claims), CLAIMS // 10)
@@ -133,7 +135,7 @@ async def test_lost_callbacks_leave_nothing_behind_after_one_reconciliation(town
 
 
 async def test_callbacks_that_come_ten_times_and_shuffled_end_in_the_same_state(town: Town) -> None:
-    await town.run_anew("oa-connector", FOLLOW_YOUNG_SECONDS="3600", RECONCILE_SECONDS="3600")
+    await town.run_anew("oa-connector", **DEAF)
     try:
         claims = await _in_both(town, RACES)
         async with town.postman.holding() as held:
