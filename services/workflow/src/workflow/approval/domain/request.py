@@ -137,19 +137,21 @@ def _request(approval: Approval, now: datetime) -> ApprovalRequested:
         title=approval.title,
         total=approval.total,
         details=approval.details,
-        route=tuple(
-            RouteStep(
-                step=planned.step,
-                name=planned.name,
-                approver_id=planned.found[0].approver_id,
-                rule=planned.found[0].rule,
-                approvers=tuple(found.approver_id for found in planned.found),
-                completion=planned.completion,
-            )
-            for planned in approval.route
-        ),
+        route=tuple([_route_step(planned) for planned in approval.route]),
         content_hash=approval.content_hash,
         requested_at=now,
+    )
+
+
+def _route_step(planned: PlannedStep) -> RouteStep:
+    first = planned.found[0]
+    return RouteStep(
+        step=planned.step,
+        name=planned.name,
+        approver_id=first.approver_id,
+        rule=first.rule,
+        approvers=tuple([found.approver_id for found in planned.found]),
+        completion=planned.completion,
     )
 
 
