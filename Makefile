@@ -78,8 +78,9 @@ fmt: .venv/ready ## Put the code in order
 	@ruff format --quiet .
 
 .PHONY: print-outs
-print-outs: .venv/ready ## Write schemas, AsyncAPI, catalogue and topic list from the contracts
+print-outs: .venv/ready ## Write schemas, AsyncAPI, catalogue and topic list from the contracts, and the reference of a profile
 	@python -m events.printouts write
+	@python docs/reference/printout.py
 
 .PHONY: bench
 bench: .venv/ready ## Measure every speed goal as a ratio to its limit
