@@ -58,7 +58,7 @@ create:
     method: POST
     path: /start/${template}
     json: {key: "${business_key}", title: "${title}", who: "${approvers}", lines: "# ${details}",
-           url: "${claim_url}", fixed: [1, null, true]}
+           url: "${claim_url}", hash: "${content_hash}", fixed: [1, null, true]}
     accepted_when: [{status: [200], path: $.id}]
     refused_when: [{status: [400]}, {path: "$[*]", matches: "Permission Denied"}]
     retry_when: [{status: [429]}, {path: $.code, matches: "^88$"}]
@@ -66,6 +66,7 @@ create:
 process:
   instance_id: $.id
   status: $.state
+  business_key: $.key
   content_hash: $.hash
   amount: $.amount
   changed_at: $.changed
@@ -190,6 +191,7 @@ async def test_a_create_sends_the_values_where_the_placeholders_stand(oa, comman
         "who": ["boss"],
         "lines": "# 一\n二",
         "url": "https://tonglu.test/claims/d",
+        "hash": "a1" * 32,
         "fixed": [1, None, True],
     }
     assert request.headers["authorization"] == httpx.BasicAuth("conn", "p")._auth_header
@@ -461,9 +463,87 @@ async def test_an_error_of_http_is_trouble_and_no_changed_contract(oa, status):
     assert not isinstance(caught.value, ContractError)
 
 
+def listed(n: int, **more: object) -> dict:
+    return {"id": n, "state": "running", "key": "d@1", **more}
+
+
+@respx.mock
+async def test_what_a_search_shows_of_other_documents_is_not_ours(oa):
+    """An OA that searches by a part of the key, or does not know the name of the parameter."""
+    items = [listed(1, key="d@10"), listed(2), listed(3, key="D@1")]
+    respx.get("http://oa.test/find").respond(json={"items": items[:1]})
+    assert await oa.resolve("d@1") == []
+    port = adapter(resolve__page_size=9)
+    respx.get("http://oa.test/find").respond(json={"items": items})
+    assert [one.instance_id for one in await port.resolve("d@1")] == ["2"]
+    await port.close()
+
+
+@respx.mock
+async def test_a_search_that_shows_no_key_says_nothing(oa):
+    """What it found may be ours or not: it is neither ended nor taken for nothing."""
+    respx.get("http://oa.test/find").respond(json={"items": [listed(1, key=None)]})
+    with pytest.raises(ContractError, match=r"resolve: process\.business_key \(\$\.key\) finds no"):
+        await oa.resolve("d@1")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"code": 5000, "msg": "busy"}, {"items": None}, {}, [], {"items": {}}, {"items": ""}],
+    ids=str,
+)
+@respx.mock
+async def test_an_answer_without_the_list_does_not_say_that_there_is_nothing(oa, body):
+    respx.get("http://oa.test/find").respond(json=body)
+    respx.get("http://oa.test/changed").respond(json=body)
+    for ask in (oa.resolve("d@1"), oa.scan(Sight.POLL_CHANGED_SINCE, WINDOW)):
+        with pytest.raises(ContractError, match="without the list of processes"):
+            await ask
+    respx.get("http://oa.test/find").respond(json={"items": []})
+    assert await oa.resolve("d@1") == []
+
+
+@pytest.mark.parametrize(
+    ("each", "body", "found"),
+    [
+        ("$[*]", [], []),
+        ("$.data.list[?@.kind=='EXP']", {"data": {"list": [{"kind": "LEAVE"}]}}, []),
+        ("$.data['list'][*]", {"data": {"list": []}}, []),
+        ("$.found", {"found": listed(7)}, ["7"]),
+        ("$.found[*]", {"found": {"7": listed(7)}}, ["7"]),
+    ],
+)
+@respx.mock
+async def test_a_list_that_is_there_may_be_empty(each, body, found):
+    port = adapter(resolve__each=each)
+    respx.get("http://oa.test/find").respond(json=body)
+    assert [one.instance_id for one in await port.resolve("d@1")] == found
+    await port.close()
+
+
+@respx.mock
+async def test_an_oa_that_leaves_an_empty_list_out_says_so_by_what_its_profile_names(oa):
+    port = adapter(resolve__none_when=[{"path": "$.code", "matches": "^0$"}])
+    route = respx.get("http://oa.test/find").respond(json={"code": 0, "items": None})
+    assert await port.resolve("d@1") == []
+    route.respond(json={"code": 0, "items": [listed(7)]})
+    assert len(await port.resolve("d@1")) == 1
+    route.respond(json={"code": 5000, "items": None})
+    with pytest.raises(ContractError):
+        await port.resolve("d@1")
+    await port.close()
+
+
+@respx.mock
+async def test_a_list_of_something_else_is_named_by_call_field_and_path(oa):
+    respx.get("http://oa.test/find").respond(json={"items": [{"procId": 7}]})
+    with pytest.raises(ContractError, match=r"resolve: process\.instance_id \(\$\.id\) finds noth"):
+        await oa.resolve("d@1")
+
+
 @respx.mock
 async def test_a_full_page_without_a_next_one_may_hide_others(oa):
-    items = [{"id": n, "state": "running"} for n in range(2)]
+    items = [listed(n) for n in range(2)]
     respx.get("http://oa.test/find").respond(json={"items": items})
     with pytest.raises(ContractError, match="there may be more"):
         await oa.resolve("d@1")

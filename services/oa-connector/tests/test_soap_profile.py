@@ -14,7 +14,7 @@ from oa_connector import profiles
 from oa_connector.domain import Accounts, Form, SubmitApproval, SubmitOutcome
 from oa_connector.vendors import OAError
 from oa_connector.vendors.channel import Limits
-from oa_connector.vendors.profile import ProfileError
+from oa_connector.vendors.profile import ProfileError, Sign
 from oa_connector.vendors.soap_profile import Profile, SoapProfile, load_profile
 
 FOLDER = Path(profiles.__path__[0])
@@ -106,6 +106,48 @@ async def test_each_answer_to_a_create_means_no_more_than_it_says(oa, reply, out
         **({"side_effect": reply} if isinstance(reply, Exception) else {"return_value": reply})
     )
     assert (await oa.submit(command())).outcome is SubmitOutcome(outcome)
+
+
+def found(inner: str) -> str:
+    return envelope(f'<findByKeyResponse xmlns="urn:example:workflow">{inner}</findByKeyResponse>')
+
+
+NIL = '<findByKeyResult xmlns:i="http://www.w3.org/2001/XMLSchema-instance" i:nil="true"/>'
+BUSY = "<findByKeyResult/><code>5000</code>"
+
+
+@respx.mock
+async def test_an_empty_list_is_none_and_a_list_that_is_not_there_is_no_answer(oa):
+    """To zeep they are the same; an OA that fails inside often returns null."""
+    route = respx.post(URL).respond(200, text=found("<findByKeyResult/>"))
+    assert await oa.resolve("d@1") == []
+    for inner in ("", NIL, BUSY, "<code>5000</code><msg>busy</msg>"):
+        route.respond(200, text=found(inner))
+        with pytest.raises(OAError):
+            await oa.resolve("d@1")
+
+
+@respx.mock
+async def test_an_oa_that_returns_null_for_an_empty_list_says_so_in_its_profile(secrets):
+    profile = load_profile(FOLDER / "workflow-soap.yaml")
+    says = profile.resolve.model_copy(update={"none_when": (Sign(status=(200,)),)})
+    port = adapter(profile.model_copy(update={"resolve": says}), secrets)
+    respx.post(URL).respond(200, text=found(NIL))
+    assert await port.resolve("d@1") == []
+    await port.close()
+
+
+@respx.mock
+async def test_null_is_no_json(secrets):
+    profile = load_profile(FOLDER / "workflow-soap.yaml")
+    call = profile.resolve.call.model_copy(update={"parse": "json"})
+    listing = profile.resolve.model_copy(update={"call": call})
+    port = adapter(profile.model_copy(update={"resolve": listing}), secrets)
+    for inner in ("", "<findByKeyResult/>"):
+        respx.post(URL).respond(200, text=found(inner))
+        with pytest.raises(OAError):
+            await port.resolve("d@1")
+    await port.close()
 
 
 @respx.mock

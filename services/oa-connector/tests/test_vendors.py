@@ -16,6 +16,7 @@ from oa_connector.domain import Accounts, Sight, SubmitOutcome, Window
 from oa_connector.vendors import (
     CallbackMalformedError,
     CallbackRefusedError,
+    ContractError,
     NotSentError,
     NotTakenError,
     OAError,
@@ -122,6 +123,25 @@ async def test_an_odd_answer_to_a_question_is_no_answer(oa, reply):
         await oa.resolve("d@1")
     with pytest.raises(OAError):
         await oa.fetch(InstanceId("p1"))
+
+
+def processes(*keys: str | None) -> dict[str, object]:
+    data = [
+        {"id": f"p{n}", "processDefinitionId": "tonglu-approval:1:x", "businessKey": key}
+        for n, key in enumerate(keys)
+    ]
+    return {"total": len(data), "data": data}
+
+
+@respx.mock
+async def test_what_is_shown_under_another_key_is_not_ours(oa):
+    """Flowable leaves out a parameter that it does not know, and shows every process."""
+    route = respx.get(f"{BASE}/history/historic-process-instances")
+    route.respond(json=processes("d@10", "d@1", "D@1"))
+    assert [one.instance_id for one in await oa.resolve("d@1")] == ["p1"]
+    route.respond(json=processes("d@1", None))
+    with pytest.raises(ContractError, match="businessKey finds nothing"):
+        await oa.resolve("d@1")
 
 
 @pytest.mark.parametrize(

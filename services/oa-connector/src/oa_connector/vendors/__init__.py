@@ -62,6 +62,20 @@ class ContractError(OAError):
     """The OA answered in a shape that we do not know: it is probed again."""
 
 
+def of_key(business_key: str, found: Sequence[Instance], where: str) -> list[Instance]:
+    """Those under exactly this key, of all that a search for it has shown.
+
+    An OA that does not know how it is asked shows other documents' processes, which are not ours
+    to end. Where it shows no key, nobody can tell.
+
+    Raises:
+        ContractError: `where` a key should stand is none.
+    """
+    if any(one.business_key is None for one in found):
+        raise ContractError(f"{where} finds nothing")
+    return [one for one in found if one.business_key == business_key]
+
+
 class CallbackError(Exception):
     """A callback that does not count; `reason` says why."""
 

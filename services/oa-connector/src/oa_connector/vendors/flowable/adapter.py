@@ -34,6 +34,7 @@ from oa_connector.vendors import (
     NotTakenError,
     OAError,
     RefusedError,
+    of_key,
 )
 from oa_connector.vendors.channel import Channel, Limits, words
 from oa_connector.vendors.flowable.replies import (
@@ -143,7 +144,8 @@ class Flowable:
 
     async def resolve(self, business_key: str) -> Sequence[Instance]:
         found = await self._all_processes(businessKey=business_key)
-        return [one.listed for one in found if _definition_key(one) in self._keys]
+        ours = [one.listed for one in found if _definition_key(one) in self._keys]
+        return of_key(business_key, ours, "resolve: businessKey")
 
     async def fetch(self, instance_id: InstanceId) -> Snapshot:
         # The process first: tasks read after an end that was seen are all there.

@@ -17,6 +17,7 @@ from oa_connector.vendors.profile.reading import (
     Sign,
     Verdict,
     checked_path,
+    has_list,
 )
 from oa_connector.vendors.profile.writing import names
 
@@ -117,14 +118,20 @@ class Listing(Part, Generic[C]):
     """A call that finds processes. `each` finds one item; `next` what `${cursor}` is to be then.
 
     `first` is the cursor of the first page. A page of fewer than `page_size` is the last; a full
-    one without `next` may hide others, and counts as no answer.
+    one without `next` may hide others, and counts as no answer. So does one without the list, or
+    with null for it, unless `none_when` says that nothing was found.
     """
 
     call: C
     each: JsonPath
     first: str = ""
     next: Extractor | None = None
+    none_when: tuple[Sign, ...] = Field((), description="where an empty list is left out")
     page_size: int = Field(100, ge=1)
+
+    def has_none(self, reply: Reply) -> bool:
+        """Whether an answer in which no item was found says that there is none."""
+        return has_list(self.each, reply.body) or any(one.holds(reply) for one in self.none_when)
 
 
 class Detail(Part, Generic[C]):

@@ -27,6 +27,7 @@ from oa_connector.vendors import (
     NotTakenError,
     OAError,
     RefusedError,
+    of_key,
 )
 from oa_connector.vendors.channel import Channel
 from oa_connector.vendors.people import People
@@ -132,10 +133,11 @@ class ProfiledOA(Generic[C]):
         found: list[Instance] = []
         cursor: str | None = None
         for _ in range(_MOST_PAGES):
-            page = await self._page(listing, {"business_key": business_key}, cursor)
+            page = await self._page("resolve", listing, {"business_key": business_key}, cursor)
             found.extend(page.instances)
             if page.next is None:
-                return found
+                where = f"resolve: process.business_key ({self._profile.process.business_key})"
+                return of_key(business_key, found, where)
             cursor = page.next
         raise ContractError(f"more than {_MOST_PAGES} pages under one business key")
 
@@ -147,14 +149,14 @@ class ProfiledOA(Generic[C]):
 
     async def scan(self, by: Sight, window: Window, cursor: str | None = None) -> Page:
         scans = self._profile.scan
-        listing = {
-            Sight.POLL_CREATED_SINCE: scans.created,
-            Sight.POLL_CHANGED_SINCE: scans.changed,
-        }.get(by)
+        place, listing = {
+            Sight.POLL_CREATED_SINCE: ("scan.created", scans.created),
+            Sight.POLL_CHANGED_SINCE: ("scan.changed", scans.changed),
+        }.get(by, ("", None))
         if listing is None:
             raise OAError(f"{self._profile.name} has no scan by {by}")
         values = {"begins": self._written(window.begins), "ends": self._written(window.ends)}
-        return await self._page(listing, values, cursor)
+        return await self._page(place, listing, values, cursor)
 
     async def withdraw(self, instance_id: InstanceId, reason: str) -> Snapshot:
         values = {"instance_id": str(instance_id), "reason": reason}
@@ -219,18 +221,21 @@ class ProfiledOA(Generic[C]):
         }
 
     async def _page(
-        self, listing: Listing[C], values: Mapping[str, str], cursor: str | None
+        self, place: str, listing: Listing[C], values: Mapping[str, str], cursor: str | None
     ) -> Page:
         reply = await self._ask(
             listing.call, {**values, "cursor": listing.first if cursor is None else cursor}
         )
         items = values_at(listing.each, reply.body)
+        if not items and not listing.has_none(reply):
+            # A 200 that says "busy" must neither create again nor move the mark of a scan.
+            raise ContractError(f"{place}: an answer without the list of processes", str(reply))
         following = listing.next.one(reply.body, reply.headers) if listing.next else None
         if len(items) < listing.page_size:
             following = None
         elif following is None:
             raise ContractError(f"{len(items)} processes in one answer: there may be more")
-        return Page(tuple(self._reader.instance(item) for item in items), following)
+        return Page(tuple(self._reader.instance(item, place) for item in items), following)
 
     async def _read(self, instance_id: InstanceId) -> tuple[Item, list[SeenStep]] | None:
         """A process and its steps; None: the OA knows it no more."""

@@ -75,6 +75,9 @@ class Extractor(Part):
             raise ValueError(f"pattern {self.pattern!r} must have exactly one group")
         return self
 
+    def __str__(self) -> str:
+        return f"header {self.header}" if self.path is None else self.path
+
     def all(self, body: Any, headers: Mapping[str, str] | None = None) -> list[str]:
         """Every value as text; what is empty, null or a structure is no value."""
         if self.path is None:
@@ -161,6 +164,13 @@ def values_at(path: str, body: Any) -> list[Any]:
         # A bare number or text is a whole answer of some OAs: `$` finds it.
         return [body] if path == "$" and body is not None else []
     return list(_compiled(path).findall(body))
+
+
+def has_list(path: str, body: Any) -> bool:
+    """Whether the list whose items `path` finds is there, if only an empty one."""
+    *parents, _ = _compiled(path).segments or ("",)
+    within = "".join(str(one) for one in parents)
+    return any(isinstance(value, list) for value in values_at(f"${within}", body))
 
 
 def checked_path(path: str) -> str:

@@ -29,11 +29,11 @@ class Item:
     def text(self, where: Extractor | None) -> str | None:
         return None if where is None else where.one(self.body, self.headers)
 
-    def needed(self, where: Extractor, what: str) -> str:
+    def needed(self, where: Extractor, field: str) -> str:
         """Raises: ContractError, when it is not there."""
         found = self.text(where)
         if found is None:
-            raise ContractError(f"an answer without {what}")
+            raise ContractError(f"{field} ({where}) finds nothing")
         return found
 
     def time(self, where: Extractor | None, zone: tzinfo) -> datetime | None:
@@ -79,12 +79,12 @@ class Reader:
     def zone(self) -> tzinfo:
         return ZoneInfo(self.profile.clock.zone)
 
-    def instance(self, body: Any) -> Instance:
-        """One item of a list of processes."""
+    def instance(self, body: Any, place: str) -> Instance:
+        """One item of a list of processes; `place` is the call that it came from."""
         item, where = Item(body), self.profile.process
         content_hash = item.text(where.content_hash)
         return Instance(
-            instance_id=InstanceId(item.needed(where.instance_id, "the id of a process")),
+            instance_id=InstanceId(item.needed(where.instance_id, f"{place}: process.instance_id")),
             content_hash=ContentHash(content_hash) if content_hash else None,
             is_open=self._word(item) is Status.PENDING,
             business_key=item.text(where.business_key),
@@ -95,7 +95,7 @@ class Reader:
     def step(self, steps: Steps[Any], body: Any) -> SeenStep:
         item = Item(body)
         return SeenStep(
-            step_id=item.needed(steps.step_id, "the id of a step"),
+            step_id=item.needed(steps.step_id, "steps.step_id"),
             word=steps.words.get(item.text(steps.status) or ""),
             person=item.text(steps.person),
             decided_by=item.text(steps.decided_by),

@@ -30,6 +30,7 @@ from oa_connector.vendors.soap_profile.model import Profile, SoapCall
 _LISTS = {"approvers", "details"}  # placeholders that stand for several values
 _UNWRITABLE = (exceptions.ValidationError, exceptions.XMLParseError, ValueError, TypeError)
 _BODY = "{http://schemas.xmlsoap.org/soap/envelope/}Body"
+_NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 # What is written is checked by zeep; what comes back may hold more than its WSDL says.
 _SETTINGS = zeep.Settings(strict=False, xml_huge_tree=False, forbid_entities=True, forbid_dtd=True)
 
@@ -71,10 +72,7 @@ class SoapProfile(ProfiledOA[SoapCall]):
         return UsernameToken(username, password, use_digest=security.kind == "digest")
 
     def _reply(self, call: SoapCall, sent: httpx.Response) -> Reply:
-        """What is no whole envelope has no body: a page of a proxy says nothing of the process.
-
-        An operation that returns nothing has found nothing.
-        """
+        """What is no whole envelope has no body: a page of a proxy says nothing of the process."""
         headers = {name.lower(): value for name, value in sent.headers.items()}
         unread = Reply(sent.status_code, None, sent.text, headers)
         if not _is_envelope(sent.content):
@@ -90,7 +88,8 @@ class SoapProfile(ProfiledOA[SoapCall]):
             return Reply(500, {"fault": told}, f"{fault.code}: {fault.message}", headers)
         except (exceptions.Error, ValueError, LookupError):
             return unread
-        body = _parsed(call, [] if result is None else _plain(result))
+        is_empty = result is None or result == []
+        body = _parsed(call, _empty(sent.content) if is_empty else _plain(result))
         return Reply(sent.status_code, body, sent.text, headers)
 
 
@@ -147,11 +146,25 @@ def _envelope(client: Any, call: SoapCall, values: Values) -> bytes:
 
 def _is_envelope(content: bytes) -> bool:
     """Whether it is well-formed to its end: zeep would make the best of one that was cut short."""
-    parser = etree.XMLParser(resolve_entities=False, no_network=True)
     try:
-        return etree.fromstring(content, parser).find(_BODY) is not None
+        return etree.fromstring(content, _parser()).find(_BODY) is not None
     except (etree.XMLSyntaxError, ValueError):
         return False
+
+
+def _parser() -> etree.XMLParser:
+    return etree.XMLParser(resolve_entities=False, no_network=True)
+
+
+def _empty(content: bytes) -> list[Any] | dict[str, Any]:
+    """What an answer of nothing is: an empty list that it holds, or no list at all.
+
+    zeep tells no empty element from one that is not there, or nil: many an OA that fails inside
+    returns null, and that is no list without items.
+    """
+    body = etree.fromstring(content, _parser()).find(_BODY)
+    held = [] if body is None else body.xpath("*/*")
+    return [] if any(one.get(_NIL) not in {"true", "1"} for one in held) else {}
 
 
 def _plain(result: Any) -> Any:
@@ -173,6 +186,6 @@ def _parsed(call: SoapCall, body: Any) -> Any:
     if call.parse == "data":
         return body
     try:
-        return json.loads(str(body), parse_float=Decimal)
-    except (ValueError, RecursionError):
+        return json.loads(body, parse_float=Decimal)
+    except (TypeError, ValueError, RecursionError):
         return None

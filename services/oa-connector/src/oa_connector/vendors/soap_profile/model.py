@@ -15,7 +15,7 @@ class SoapCall(Call):
     An argument that holds JSON itself is written as a tree under `$json`.
     Its answer is read as plain data: `$` is what the operation returns, and a fault stands as
     `{"fault": {"code", "message"}}` under status 500. `parse: json` reads an answer that is JSON
-    in one string.
+    in one string. An operation that returns null, or no element at all, answers `{}`: no list.
     """
 
     operation: str = Field(min_length=1)
