@@ -56,6 +56,8 @@ async def test_it_says_what_it_can_do(rig: Rig, record_property):
         record_property("says", [rig.name, zh, en, str(value)])
     assert Sight.POLL_ONE in able.sights
     assert able.profile
+    assert rig.port.breaker in {"closed", "opened", "half-opened"}
+    assert not rig.port.refuses_us
 
 
 @pytest.mark.conformance("版本可知", "the version is known")
@@ -464,8 +466,30 @@ async def test_a_page_instead_of_an_answer_is_never_a_yes(rig: Rig, status, outc
                 await ask
 
 
+BUSY = b'{"code": 5000, "msg": "busy"}'
+
+
+@pytest.mark.conformance("查询答以错误，不当作没有", "an error for an answer is not taken for none")
+async def test_an_error_in_place_of_a_list_does_not_say_that_there_is_nothing(rig: Rig):
+    """Taken for nothing, a document would be created again, and a scan would leave changes out."""
+    now = datetime.now(UTC)
+    window = Window(now - timedelta(minutes=1), now)
+    scans = {Sight.POLL_CREATED_SINCE, Sight.POLL_CHANGED_SINCE} & rig.port.capabilities.sights
+    asked = [rig.port.scan(by, window) for by in scans]
+    if rig.port.capabilities.idempotency is not Idempotency.NONE:
+        asked.append(rig.port.resolve("k@1"))
+    if not asked:
+        raise Absent("searches")
+    with rig.proxy.answering(200, BUSY):
+        for ask in asked:
+            with pytest.raises(OAError):
+                await ask
+
+
 async def called_back(rig: Rig, instance_id: InstanceId) -> list[Delivery]:
     """The callbacks about a process that was decided just now; those of others still come in."""
+    if Sight.PUSH not in rig.port.capabilities.sights:
+        raise Absent("callbacks")
 
     async def ours() -> list[Delivery]:
         return [
