@@ -19,6 +19,7 @@ from oa_connector import domain
 from oa_connector.domain import (
     DecidedStep,
     Farewell,
+    Idempotency,
     Instance,
     Patience,
     Snapshot,
@@ -122,10 +123,9 @@ def test_silence_during_a_create_leaves_it_unknown(new):
 
 
 def test_what_the_oa_answers_unreadably_each_time_waits_for_a_person_and_silence_never(open_one):
-    last = PATIENCE.unreadable
-    before = domain.unreachable(open_one, "odd", PATIENCE, NOW, unreadable=last - 1)
+    before = domain.unreachable(open_one, "odd", PATIENCE, NOW)
     assert (before.submission.state, before.facts) == (State.SUBMITTED, ())
-    move = domain.unreachable(open_one, "odd", PATIENCE, NOW, unreadable=last)
+    move = domain.unreachable(open_one, "odd", PATIENCE, NOW, is_hopeless=True)
     assert move.submission.state is State.NEEDS_HUMAN
     assert "odd" in move.facts[0].reason
     silent = domain.unreachable(replace(open_one, failures=10_000), "cut", PATIENCE, NOW)
@@ -136,7 +136,7 @@ def test_what_has_ended_and_cannot_be_read_is_asked_ever_more_seldom_and_not_for
     ended = replace(open_one, state=State.CLOSED, status=Status.APPROVED, ended_at=NOW)
     waits, now = [], NOW
     while True:
-        move = domain.unreachable(ended, "odd", PATIENCE, now, unreadable=100)
+        move = domain.unreachable(ended, "odd", PATIENCE, now, is_hopeless=True)
         ended = move.submission
         assert (move.facts, ended.state) == ((), State.CLOSED)
         if move.due_in is None:
@@ -272,6 +272,39 @@ def test_other_content_is_touched_by_nobody_before_a_person_has_looked(new):
     assert domain.unwanted(replace(new, state=State.RESOLVING), other) == []
 
 
+def test_what_runs_in_an_oa_that_is_gone_waits_for_it_when_it_is_withdrawn(open_one):
+    told = domain.stranded(open_one, NOW).submission
+    wanted = domain.withdrawn(told, Farewell("why")).submission
+    waiting = domain.stranded(wanted, NOW)
+    assert (waiting.submission.state, waiting.facts) == (State.NEEDS_HUMAN, ())
+    assert domain.resumed(waiting.submission).submission.state is State.WITHDRAWING
+
+
+def test_what_breaks_here_after_it_has_ended_is_not_begun_again(open_one):
+    ended = replace(open_one, state=State.CLOSED, status=Status.APPROVED, ended_at=NOW)
+    move = domain.broken(ended, "ValueError", PATIENCE, NOW)
+    assert (move.submission.state, move.facts) == (State.CLOSED, ())
+    assert domain.broken(open_one, "ValueError", PATIENCE, NOW).submission.state is (
+        State.NEEDS_HUMAN
+    )
+
+
+def test_a_withdrawn_create_of_which_nothing_is_known_is_not_given_up_in_silence(new):
+    """The OA cannot be searched: the process may ask people for ever."""
+    patience = replace(PATIENCE, idempotency=Idempotency.NONE)
+    unknown = SubmitResult(SubmitOutcome.UNKNOWN, detail="timeout")
+    sent = replace(new, state=State.SUBMITTING, farewell=Farewell("withdrawn"))
+    move = domain.not_created(sent, unknown, patience, NOW)
+    for _ in patience.lookups:
+        move = domain.looked_up(move.submission, [], patience, NOW)
+    assert move.submission.state is State.NEEDS_HUMAN
+    assert [type(fact) for fact in move.facts] == [OASubmissionStuck]
+    again = domain.retried(move.submission)  # a person has looked
+    for _ in patience.lookups:
+        again = domain.looked_up(again.submission, [], patience, NOW)
+    assert (again.submission.state, again.facts) == (State.CLOSED, ())
+
+
 def test_a_row_whose_oa_is_gone_is_told_once_and_given_up_when_it_is_withdrawn(new):
     told = domain.stranded(new, NOW)
     assert [type(fact) for fact in told.facts] == [OASubmissionStuck]
@@ -301,12 +334,24 @@ def test_a_decision_that_shows_up_before_one_that_was_told_is_told_and_none_twic
     assert (again.facts, again.submission.steps_seen) == ((), 2)
 
 
+def test_a_step_that_is_decided_anew_by_somebody_else_is_told_and_nothing_after_it_counts(open_one):
+    """A ticket is reopened, and resolved by another: the yes that was told is nobody's any more."""
+    chen, zhou = step("chen", "approve"), step("zhou", "approve")
+    first = domain.followed(open_one, snapshot(open_one, chen), PATIENCE, NOW)
+    eve = replace(chen, decided_by=EmployeeId("eve"))
+    seen = snapshot(open_one, eve, zhou, status=Status.APPROVED)
+    second = domain.followed(first.submission, seen, PATIENCE, NOW)
+    drift, closed = second.facts
+    assert (drift.drift, type(closed)) == (Drift.UNKNOWN_PERSON, OAInstanceClosed)
+    assert "eve" in drift.detail
+
+
 def test_of_a_row_begun_before_the_first_steps_count_as_told(open_one):
     begun_before = replace(open_one, steps_seen=1)
     both = snapshot(open_one, step("chen", "approve"), step("zhou", "reject"))
     move = domain.followed(begun_before, both, PATIENCE, NOW)
     assert [(f.step, f.decided_by) for f in move.facts] == [(2, "zhou")]
-    assert move.submission.told == ("step of chen", "step of zhou")
+    assert move.submission.told == tuple(one.mark for one in both.steps)
 
 
 def test_two_decisions_that_the_oa_calls_by_one_name_are_both_told(open_one):

@@ -15,7 +15,7 @@ from events.oa import (
 )
 from events.workflow import ApprovalCancelled, ApprovalDecided, Mode, Outcome
 from oa_connector import handlers, store
-from oa_connector.domain import Instance, Patience, Snapshot, State, Status
+from oa_connector.domain import Instance, Patience, Repair, Snapshot, State, Status
 
 FLOWABLE = TenantId("flowable")
 LEASE = timedelta(seconds=30)
@@ -215,3 +215,23 @@ async def test_a_snapshot_taken_twice_is_told_once(database, approval, chen_appr
             await handlers.record_snapshot(tx, held, chen_approved(event), PATIENCE)
         decisions = [fact for fact in tx.emitted if isinstance(fact, OADecisionReceived)]
         assert [one.decided_by for one in decisions] == ["chen"]
+
+
+async def test_a_look_that_was_under_way_undoes_nothing_that_a_person_has_sent_anew(
+    database, approval
+):
+    event, other = approval(), Snapshot(Status.PENDING, "b2" * 32)
+    async with database.transaction() as tx:
+        row = await opened(tx, event)
+        await tx.execute("UPDATE submission SET task_id = business_key")
+        (held,) = await take(tx, store.FOLLOWING)
+        await handlers.record_snapshot(tx, held.submission, other, PATIENCE)
+        await tx.execute("UPDATE submission SET next_at = $1", tx.now)
+        (held,) = await take(tx, store.FOLLOWING)
+        (case,) = await store.cases(tx, is_open=True, limit=10)
+        await handlers.resolve_drift(tx, case.id, Repair.SEND_AGAIN, "seen", "admin")
+        said = len(tx.emitted)
+        await handlers.record_snapshot(tx, held.submission, other, PATIENCE)
+        after = await store.submission(tx, row.business_key)
+        assert (after.state, after.drift, after.attempt) == (State.UNKNOWN, None, 0)
+        assert len(tx.emitted) == said

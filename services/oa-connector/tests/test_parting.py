@@ -17,7 +17,7 @@ from events.workflow import ApprovalDecided, Decision, Outcome
 from oa_connector import handlers, store
 from oa_connector.delivery import Delivery
 from oa_connector.domain import Ability, Farewell, ProbeReport, Snapshot, State, Status
-from oa_connector.vendors import ContractError, NotTakenError, OAError, RefusedError
+from oa_connector.vendors import ContractError, NotTakenError, NoTurnError, OAError, RefusedError
 from oa_connector.vendors.flowable import Flowable
 from oa_mirror import made, notes
 from oa_road import PACE, QUICK, TENANT, delivering, eventually, flowable_at
@@ -50,6 +50,7 @@ class Odd(Flowable):
 
     oddity: type[OAError] | None = ContractError
     is_all_odd = False
+    looks = 0
 
     async def probe(self) -> ProbeReport:
         if self.is_all_odd:
@@ -57,6 +58,7 @@ class Odd(Flowable):
         return await super().probe()
 
     async def fetch(self, instance_id: InstanceId) -> Snapshot:
+        self.looks += 1
         if self.oddity is not None:
             raise self.oddity("an odd process")
         return await super().fetch(instance_id)
@@ -165,16 +167,21 @@ async def test_who_decided_is_told_also_when_the_approval_ended_before_it_was_in
     assert "Decided in Tonglu by chen" in note
 
 
-@pytest.mark.parametrize("oddity", [ContractError, RefusedError])
+@pytest.mark.parametrize(
+    ("oddity", "looks"),
+    [(ContractError, 3), (RefusedError, 3), (NotTakenError, 5), (NoTurnError, 5), (OAError, 5)],
+)
 async def test_one_process_that_can_never_be_read_waits_for_a_person(
-    database, people, road, oddity
+    database, people, road, oddity, looks
 ):
     await road.request()
     oa = made(Odd, people)
     oa.oddity = oddity
-    async with delivering(database, people, oa=oa, patience=replace(QUICK, unreadable=3)):
+    patience = replace(QUICK, unreadable=3, unanswered=5)
+    async with delivering(database, people, oa=oa, patience=patience):
         await eventually(lambda: road.has(OASubmissionStuck))
     assert (await road.submission()).state is State.NEEDS_HUMAN
+    assert oa.looks == looks
 
 
 async def test_an_oa_that_answers_nothing_of_use_to_anything_leaves_its_rows_waiting(
@@ -183,7 +190,8 @@ async def test_an_oa_that_answers_nothing_of_use_to_anything_leaves_its_rows_wai
     await road.request()
     oa = made(Odd, people)
     oa.is_all_odd = True
-    async with delivering(database, people, oa=oa, patience=replace(QUICK, unreadable=3)):
+    patience = replace(QUICK, unreadable=3, unanswered=3)
+    async with delivering(database, people, oa=oa, patience=patience):
 
         async def has_failed_often() -> bool:
             return (await road.submission()).failures > 6

@@ -1,6 +1,7 @@
 """Comparisons with a real Flowable that do not go smoothly, and what is told of them."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -215,7 +216,119 @@ async def test_what_cannot_be_ended_holds_up_nothing_else(database, people, appr
     (again,) = await cases(database, orphaned)
     assert (again.id != case.id, again.difference.instance_id) == (True, orphan)
     async with database.transaction() as tx:
-        assert await store.to_withdraw(tx, TENANT) == []
+        (open_ghost,) = await store.to_withdraw(tx, TENANT)
+        assert open_ghost.id == told.id
+
+    oa.unreadable = frozenset()
+    await comparing(oa).cycle(database)
+    assert await cases(database, doubled) == []  # it has ended, and nobody had to decide about it
+
+
+async def test_of_two_ghosts_each_is_told_and_asked_for_until_it_has_ended(
+    database, people, road, oa
+):
+    await settled(database, people, road)
+    command = (await road.submission()).command
+    oa.keeps = frozenset([(await oa.submit(command)).instance_id for _ in range(2)])
+    for _ in range(2):
+        await comparing(oa).cycle(database)
+    told = [one.instance_id for one in await road.said() if isinstance(one, OADriftDetected)]
+    assert (len(told), set(told)) == (2, oa.keeps)
+    ghosts, oa.keeps = oa.keeps, frozenset()
+    await comparing(oa).cycle(database)
+    mended = [one.instance_id for one in await road.said() if isinstance(one, OADriftRepaired)]
+    assert (len(mended), set(mended)) == (2, ghosts)
+    assert await cases(database, road) == []
+
+
+async def test_of_two_strange_processes_under_one_key_each_waits_for_a_person(database):
+    strange = [
+        Instance(InstanceId(one), None, is_open=True, business_key="0199-aa@1")
+        for one in ("o1", "o2")
+    ]
+    for _ in range(2):
+        async with database.transaction() as tx:
+            await handlers.reconcile(tx, TENANT, strange)
+    async with database.transaction() as tx:
+        found = await store.cases(tx, is_open=True, limit=10)
+    assert sorted(one.difference.instance_id for one in found) == ["o1", "o2"]
+
+
+async def test_an_order_to_end_a_process_outlives_the_silence_of_the_oa_for_an_hour(
+    database, people, road, oa
+):
+    await settled(database, people, road)
+    ghost = (await oa.submit((await road.submission()).command)).instance_id
+    oa.keeps, once = frozenset({ghost}), replace(AT_ONCE, overlap=timedelta(0))  # listed once
+    await comparing(oa, once).cycle(database)
+    (case,) = await cases(database, road)
+    await resolve(database, case, Repair.WITHDRAW)
+    oa.unreadable, oa.trouble = frozenset({ghost}), OAError("503 not now")
+    with pytest.raises(OAError):
+        await comparing(oa, once).cycle(database)
+    async with database.transaction() as tx:
+        assert [one.id for one in await store.to_withdraw(tx, TENANT)] == [case.id]
+        await tx.execute("UPDATE drift SET resolved_at = resolved_at - interval '2 hours'")
+    assert await cases(database, road) == []
+    with pytest.raises(OAError):
+        await comparing(oa, once).cycle(database)
+    (again,) = await cases(database, road)
+    assert (again.id != case.id, again.difference.instance_id) == (True, ghost)
+
+
+class Turning(Stubborn):
+    """As it ends one process, something else happens here."""
+
+    meanwhile: Callable[[], Awaitable[None]]
+
+    async def withdraw(self, instance_id: InstanceId, reason: str) -> Snapshot:
+        await self.meanwhile()
+        return await super().withdraw(instance_id, reason)
+
+
+async def test_a_ghost_that_has_become_our_own_since_it_was_listed_is_not_ended(
+    database, people, approval
+):
+    oa = made(Turning, people)
+    roads = [Road(database, approval("chen")) for _ in range(2)]
+    ghosts = {}
+    for road in roads:
+        await settled(database, people, road)
+        ghosts[road.key] = (await oa.submit((await road.submission()).command)).instance_id
+
+    async def take_both_up() -> None:
+        async with database.transaction() as tx:
+            for key, ghost in ghosts.items():
+                await tx.execute(
+                    "UPDATE submission SET instance_id = $2 WHERE business_key = $1", key, ghost
+                )
+
+    oa.meanwhile = take_both_up
+    await comparing(oa, replace(AT_ONCE, reconcile_every=3600.0)).cycle(database)
+    ended = [
+        one["id"]
+        for road in roads
+        for one in await people.processes(road.key)
+        if one["endTime"] is not None
+    ]
+    assert len(ended) == 1  # the one whose end was on its way
+    await oa.close()
+
+
+class Endless(Stubborn):
+    """Takes no cursor: each page of a list is its first."""
+
+    async def scan(self, by: Sight, window: Window, cursor: str | None = None) -> Page:  # noqa: ARG002 -- of the port
+        return replace(await super().scan(by, window), next="2")
+
+
+async def test_a_list_that_begins_again_is_not_read_for_ever(database, people, road):
+    await settled(database, people, road)
+    oa = made(Endless, people)
+    with pytest.raises(ContractError, match="begins again"):
+        await comparing(oa).cycle(database)
+    assert await marks(database) == [False, False]
+    await oa.close()
 
 
 async def test_what_was_not_asked_to_end_is_listed_again(database, people, road, oa):

@@ -10,7 +10,7 @@ from uuid import UUID
 import structlog
 from chassis import Origin, Tx
 from events import DocumentId, InstanceId, TenantId
-from events.oa import Drift, OAContractChanged, OADriftDetected, OADriftRepaired
+from events.oa import OAContractChanged, OADriftDetected, OADriftRepaired
 from events.workflow import (
     ApprovalCancelled,
     ApprovalDecided,
@@ -31,15 +31,16 @@ from oa_connector.domain import (
     Patience,
     ProbeReport,
     Repair,
-    Request,
     Snapshot,
     State,
+    Status,
     Submission,
     SubmitResult,
 )
 from oa_connector.vendors import CallbackRefusedError, Hint
 
 log = structlog.get_logger()
+_IS_ASKED_FOR = timedelta(hours=1)  # for so long an OA that is silent is asked to end something
 
 
 async def on_approval_requested(tx: Tx, event: ApprovalRequested) -> None:
@@ -48,17 +49,7 @@ async def on_approval_requested(tx: Tx, event: ApprovalRequested) -> None:
         case Mode.DELEGATED:
             await _add(tx, domain.requested(event, tx.now))
         case Mode.MIRRORED:
-            await store.add_request(
-                tx,
-                Request(
-                    document_id=event.document_id,
-                    revision=event.revision,
-                    tenant=event.tenant or TenantId(""),
-                    template=event.document_kind.value,
-                    content_hash=event.content_hash,
-                    form=domain.form_of(event),
-                ),
-            )
+            await store.add_request(tx, domain.kept(event))
         case _:
             pass  # it runs in Tonglu alone
 
@@ -190,15 +181,15 @@ async def record_snapshot(tx: Tx, held: Submission, snapshot: Snapshot, patience
 
 
 async def record_silence(
-    tx: Tx, held: Submission, error: str, patience: Patience, unreadable: int = 0
+    tx: Tx, held: Submission, error: str, patience: Patience, *, is_long: bool = False
 ) -> None:
-    """The OA did not answer a question, or so often in a row with what cannot be used."""
-    if unreadable >= patience.unreadable:
-        silent = {one.tenant for one in await store.tenants(tx) if one.error is not None}
-        if held.tenant in silent:
-            unreadable = 0  # nor does it answer anything else, as behind a page of a proxy
+    """The OA did not answer a question; `is_long`: not for long, while it answered others."""
+    # It may answer nothing else either, as behind a page of a proxy.
+    is_hopeless = is_long and not await store.is_silent(tx, held.tenant)
     await _record(
-        tx, held, lambda row: domain.unreachable(row, error, patience, tx.now, unreadable)
+        tx,
+        held,
+        lambda row: domain.unreachable(row, error, patience, tx.now, is_hopeless=is_hopeless),
     )
 
 
@@ -207,10 +198,9 @@ async def record_note(tx: Tx, held: Submission) -> None:
     await store.save_note(tx, replace(held, tries=0) if held.is_annotated else held)
 
 
-async def record_fault(tx: Tx, held: Submission, fault: Exception) -> None:
-    """What was done about it could not be recorded, time and again: a person must look."""
-    reason = f"it cannot be worked on: {type(fault).__name__}"
-    await _record(tx, held, lambda row: domain.stuck(row, reason, tx.now))
+async def record_fault(tx: Tx, held: Submission, fault: str, patience: Patience) -> None:
+    """What was done about it could not be recorded, time and again."""
+    await _record(tx, held, lambda row: domain.broken(row, fault, patience, tx.now))
 
 
 async def record_probe(
@@ -252,8 +242,8 @@ async def reconcile(
 
     A ghost is a second process for a submission that has its own.
     """
-    by_key = {one.business_key: one for one in listed if one.business_key}
-    known = await store.known(tx, tenant, list(by_key))
+    keys = {one.business_key for one in listed if one.business_key}
+    known = await store.known(tx, tenant, sorted(keys))
     origins = await store.origins(tx, list(known))
     ghosts = []
     for one in listed:
@@ -266,10 +256,10 @@ async def reconcile(
             with tx.caused_by(origins[submission.business_key]):
                 await _make(tx, move)
             known[submission.business_key] = move.submission
-    strange = await store.unknown_keys(tx, list(by_key.keys() - known.keys()))
-    for key in sorted(strange):
-        if (found := domain.orphan(tenant, by_key[key])) is not None:
-            await _beside(tx, found, asdict(by_key[key]))
+    strange = await store.unknown_keys(tx, sorted(keys - known.keys()))
+    for one in listed:
+        if one.business_key in strange and (found := domain.orphan(tenant, one)) is not None:
+            await _beside(tx, found, asdict(one))
     return ghosts
 
 
@@ -289,19 +279,24 @@ async def record_ghost(
     origins = await store.origins(tx, [key])
     with tx.caused_by(origins[key]):
         await _say(tx, Move(submission, (say(submission, ghost, tx.now),), seen=snapshot))
-    if not snapshot.may_run:
-        await store.case_gone(tx, (key, Drift.GHOST, ghost), "ended", domain.RECONCILIATION)
     return not snapshot.may_run
 
 
-async def record_end(tx: Tx, case: store.Case, snapshot: Snapshot) -> None:
-    """The OA was asked to end what a person wants ended: where it has not, that is a new case."""
-    await store.case_done(tx, case.id)
-    if snapshot.may_run:
-        found = replace(
-            case.difference, detail=f"the OA has not ended {case.difference.instance_id}"
-        )
-        await _beside(tx, found, asdict(snapshot))
+async def record_end(tx: Tx, case: store.Case, snapshot: Snapshot | None) -> None:
+    """The OA was asked to end a process that is not ours; `snapshot` None: it did not answer.
+
+    What a person wants ended and the OA has not is a new case; after silence it is asked again.
+    """
+    about, ended = case.difference, snapshot is not None and not snapshot.may_run
+    if case.resolved_at is None:  # a ghost; its case is there already
+        ours = await store.submission(tx, about.business_key)
+        if ended and snapshot and ours is not None and about.instance_id is not None:
+            await record_ghost(tx, ours, about.instance_id, snapshot)
+    elif snapshot is not None or tx.now - case.resolved_at > _IS_ASKED_FOR:
+        await store.case_done(tx, case.id)
+        if not ended:
+            left = replace(about, detail=f"the OA has not ended {about.instance_id}")
+            await _beside(tx, left, asdict(snapshot or Snapshot(Status.UNKNOWN)))
 
 
 async def resolve_drift(tx: Tx, id_: UUID, repair: Repair, note: str, by: str) -> store.Case | None:

@@ -8,7 +8,7 @@ from chassis import ServiceSettings
 from events import EmployeeId, TenantId
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-_CALLS = 9  # of one question: whom it asks and the create, or a process and its steps
+_CALLS = 25  # of one question: an OA may tell of each step by two calls
 _Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 

@@ -1,6 +1,7 @@
 """All loops over all OAs: sending, following, probing, reconciling."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,7 @@ from oa_connector.vendors import (
     ContractError,
     NotSentError,
     NotTakenError,
+    NoTurnError,
     OAError,
     RefusedError,
 )
@@ -50,7 +52,7 @@ class Delivery:
     """All loops over all OAs. One OA that is slow or down delays nobody but itself.
 
     `faults` counts by business key what broke here, in a row; `unreadable`, what the OA answered
-    that cannot be used.
+    that cannot be used; `unanswered`, these and what it did not answer while it could be asked.
     """
 
     oas: Mapping[TenantId, ApprovalPort]
@@ -59,8 +61,9 @@ class Delivery:
     probes: dict[TenantId, Probe] = field(default_factory=dict)
     reconciliations: dict[TenantId, Reconciliation] = field(default_factory=dict)
     doors: dict[TenantId, AbstractAsyncContextManager[object]] = field(default_factory=dict)
-    faults: dict[str, int] = field(default_factory=dict)
-    unreadable: dict[str, int] = field(default_factory=dict)
+    faults: Counter[str] = field(default_factory=Counter)
+    unreadable: Counter[str] = field(default_factory=Counter)
+    unanswered: Counter[str] = field(default_factory=Counter)
 
     async def deliver(self, database: Database, draining: asyncio.Event) -> None:
         """Run until draining; what is in flight is finished and recorded."""
@@ -116,37 +119,53 @@ class Delivery:
             try:
                 await (work or self.follow)(database, oa, taken)
                 self.faults.pop(submission.business_key, None)
-                self.unreadable.pop(submission.business_key, None)
+                self._begin_anew(submission.business_key)
             except OAError as silence:
                 about.warning("oa silent", error=str(silence))
-                self._doubt(submission.tenant, silence)
-                odd, told = self._unreadable(submission, silence), silence.told
+                is_long, patience = self._is_long(submission, silence), self._patience(oa)
                 async with database.transaction(taken.origin) as tx:
-                    await handlers.record_silence(tx, submission, told, self._patience(oa), odd)
+                    await handlers.record_silence(
+                        tx, submission, silence.told, patience, is_long=is_long
+                    )
+                if is_long:
+                    self._begin_anew(submission.business_key)
         except AWAY as away:
             about.warning("database away", error=type(away).__name__)
         except Exception as fault:  # noqa: BLE001 -- one broken row must not stop the others
             about.exception("delivery failed", state=submission.state)
             await self._give_up(database, taken, fault)
 
-    def _unreadable(self, submission: Submission, silence: OAError) -> int:
-        """How often in a row the OA has answered about this one, in a way that is of no use."""
+    def _is_long(self, submission: Submission, silence: OAError) -> bool:
+        """Whether the OA has said nothing of use about this one for too long.
+
+        It is asked what it is besides: perhaps it answers nothing at all.
+        """
         key = submission.business_key
-        if not isinstance(silence, ContractError | RefusedError):
+        if isinstance(silence, NotSentError) and not isinstance(silence, NoTurnError):
+            self._begin_anew(key)
+            return False
+        self._probe(submission.tenant)
+        self.unanswered[key] += 1
+        if isinstance(silence, ContractError | RefusedError):
+            self.unreadable[key] += 1
+        else:
             self.unreadable.pop(key, None)
-            return 0
-        self.unreadable[key] = self.unreadable.get(key, 0) + 1
-        return self.unreadable[key]
+        is_odd = self.unreadable[key] >= self.patience.unreadable
+        return is_odd or self.unanswered[key] >= self.patience.unanswered
+
+    def _begin_anew(self, key: str) -> None:
+        self.unreadable.pop(key, None)
+        self.unanswered.pop(key, None)
 
     async def _give_up(self, database: Database, taken: Taken, fault: Exception) -> None:
         """What breaks each time is left to a person, who would not hear of it otherwise."""
-        key = taken.submission.business_key
-        self.faults[key] = self.faults.get(key, 0) + 1
+        key, name = taken.submission.business_key, type(fault).__name__
+        self.faults[key] += 1
         if self.faults[key] < _FAULTS:
             return
         try:
             async with database.transaction(taken.origin) as tx:
-                await handlers.record_fault(tx, taken.submission, fault)
+                await handlers.record_fault(tx, taken.submission, name, self.patience)
             del self.faults[key]
         except AWAY as away:
             log.warning("database away", error=type(away).__name__)

@@ -44,13 +44,14 @@ class Pace:
         """What each row goes through: one by one where three at once would all wait too long."""
         return asyncio.Lock() if calls_per_minute < _ONE_A_SECOND else contextlib.nullcontext()
 
-    async def within(self, call: Awaitable[T], spare: float | None = None) -> T:
+    async def within(self, call: Awaitable[T], *, holds_row: bool = True) -> T:
         """One question to an OA, cut off where a lease could run out under it.
 
-        `spare`: how long it may wait for its turns, where it holds no row.
+        Without a row it may wait for its turns until the next comparison.
         """
-        if spare is None:
-            spare = max(0.0, self.lease / 2 - self.call)
+        spare = max(0.0, self.lease / 2 - self.call)
+        if not holds_row:
+            spare = max(spare, self.reconcile_every)
         try:
             async with answered_within(self.call, spare):
                 return await call

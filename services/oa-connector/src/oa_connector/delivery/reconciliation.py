@@ -25,7 +25,14 @@ from oa_connector.domain import (
     Window,
 )
 from oa_connector.store import Taken
-from oa_connector.vendors import ApprovalPort, NotSentError, NoTurnError, OAError
+from oa_connector.vendors import (
+    ApprovalPort,
+    ContractError,
+    NotSentError,
+    NoTurnError,
+    OAError,
+    RefusedError,
+)
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -106,10 +113,12 @@ class Reconciliation:
         async with database.transaction() as tx:
             mark, now = await store.mark(tx, self.tenant, sight), tx.now
         window = self._window(mark, now)
-        scan, cursor = _Scan(), None
+        scan, cursor, passed = _Scan(), None, set[str]()
         while not self.draining.is_set():
             try:
                 page = await self._ask(self.oa.scan(sight, window, cursor))
+                if page.next in passed:
+                    raise ContractError("a list that begins again")
             except OAError as trouble:
                 scan.troubles.append(trouble)
                 scan.is_whole = False
@@ -117,6 +126,7 @@ class Reconciliation:
             await self._compare(database, page, scan)
             if (cursor := page.next) is None:
                 break
+            passed.add(cursor)
         if scan.is_whole and not self.draining.is_set():
             # Until the OA's first answer its clock is taken for ours: perhaps it is slow.
             until = min(window.ends, self._window(mark, now).ends)
@@ -130,13 +140,20 @@ class Reconciliation:
         for submission, ghost in found:
             if self.draining.is_set():
                 return
-            reason = f"duplicate of {submission.instance_id}"
-            snapshot = await self._end(ghost, reason, scan.troubles)
-            if snapshot is None:
+            try:
+                snapshot = await self._end(
+                    database, ghost, f"duplicate of {submission.instance_id}"
+                )
+            except NotSentError as trouble:  # it is listed again
+                scan.troubles.append(trouble)
                 scan.is_whole = False
                 continue
-            async with database.transaction() as tx:
-                scan.ghosts += await handlers.record_ghost(tx, submission, ghost, snapshot)
+            except OAError as trouble:  # a person would not hear of it otherwise
+                scan.troubles.append(trouble)
+                snapshot = Snapshot(Status.UNKNOWN)
+            if snapshot is not None:
+                async with database.transaction() as tx:
+                    scan.ghosts += await handlers.record_ghost(tx, submission, ghost, snapshot)
 
     async def _compared(
         self, database: Database, listed: Sequence[Instance]
@@ -153,31 +170,22 @@ class Reconciliation:
                 return []
         return [ghost for one in listed for ghost in await self._compared(database, [one])]
 
-    async def _end(
-        self, instance: InstanceId, reason: str, troubles: list[OAError]
-    ) -> Snapshot | None:
-        """What the OA shows of it then; None: it was not asked, and is to be asked again.
-
-        What it does not say is unknown, and told: a person would not hear of it otherwise.
-        """
-        try:
-            return await self._ask(self.oa.withdraw(instance, reason))
-        except NotSentError as trouble:
-            troubles.append(trouble)
-            return None
-        except OAError as trouble:
-            troubles.append(trouble)
-            return Snapshot(Status.UNKNOWN)
+    async def _end(self, database: Database, instance: InstanceId, reason: str) -> Snapshot | None:
+        """What the OA shows of it then; None: it is our own, since it was listed."""
+        async with database.transaction() as tx:
+            if await store.is_ours(tx, self.tenant, instance):
+                return None
+        return await self._ask(self.oa.withdraw(instance, reason))
 
     async def _ask(self, call: Awaitable[T]) -> T:
         async with self.door:
-            return await self.pace.within(call, spare=self.pace.reconcile_every)
+            return await self.pace.within(call, holds_row=False)
 
     def _window(self, mark: datetime | None, now: datetime) -> Window:
         return domain.window_since(mark, now, self.oa.clock_offset, self.pace.overlap)
 
     async def _end_wanted(self, database: Database) -> list[OAError]:
-        """What a person wants ended that is not ours, or not any more; what went wrong."""
+        """What is to end that is not ours, or not any more; what went wrong."""
         async with database.transaction() as tx:
             wanted = await store.to_withdraw(tx, self.tenant)
         troubles: list[OAError] = []
@@ -185,10 +193,16 @@ class Reconciliation:
             instance = case.difference.instance_id
             if instance is None or self.draining.is_set():
                 continue
-            reason = case.note or case.difference.drift
-            snapshot = await self._end(instance, reason, troubles)
-            if snapshot is None:
-                continue
+            snapshot = None
+            try:
+                snapshot = await self._end(database, instance, case.note or case.difference.drift)
+                if snapshot is None:
+                    continue
+            except (ContractError, RefusedError) as trouble:
+                troubles.append(trouble)
+                snapshot = Snapshot(Status.UNKNOWN)
+            except OAError as trouble:
+                troubles.append(trouble)
             async with database.transaction() as tx:
                 await handlers.record_end(tx, case, snapshot)
         return troubles

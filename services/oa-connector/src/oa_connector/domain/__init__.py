@@ -34,7 +34,14 @@ from oa_connector.domain.reconciling import (
     told,
     window_since,
 )
-from oa_connector.domain.sending import keeper, looked_up, not_created, unreachable, unwanted
+from oa_connector.domain.sending import (
+    broken,
+    keeper,
+    looked_up,
+    not_created,
+    unreachable,
+    unwanted,
+)
 from oa_connector.domain.submission import (
     AT_ONCE,
     Farewell,
@@ -44,7 +51,7 @@ from oa_connector.domain.submission import (
     State,
     Submission,
     SubmissionNotStuckError,
-    form_of,
+    kept,
     mirrored,
     no_oa,
     note_due,
@@ -87,14 +94,15 @@ __all__ = [
     "SubmitOutcome",
     "SubmitResult",
     "Window",
+    "broken",
     "compared",
     "demand_possible",
     "followed",
-    "form_of",
     "ghost_ended",
     "ghost_left",
     "is_ghost",
     "keeper",
+    "kept",
     "looked_up",
     "mended",
     "mirrored",

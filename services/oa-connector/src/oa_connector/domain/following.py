@@ -17,7 +17,7 @@ from events.oa import (
 )
 from events.workflow import Decision
 
-from oa_connector.domain.answers import DecidedStep, Snapshot, Status
+from oa_connector.domain.answers import DecidedStep, Snapshot, Status, id_of
 from oa_connector.domain.submission import (
     AT_ONCE,
     MAX_REASON,
@@ -44,6 +44,7 @@ _TAKEN_BACK = {
     Status.TERMINATED,
     Status.EXPIRED,
 }
+_FOLLOWED = {State.SUBMITTED, State.WITHDRAWING, State.CLOSED}
 _THOUGHT_BETTER = {Status.PENDING, Status.APPROVED}
 
 
@@ -59,6 +60,8 @@ def followed(
 
     `is_asked` False: the OA was not asked to end it yet, since the wish came during the reading.
     """
+    if submission.state not in _FOLLOWED:
+        return Move(submission, due_in=AT_ONCE)  # a person has had it sent anew during the reading
     if snapshot.version and snapshot.version < submission.version:
         return _next_look(submission, (), patience, now)  # an answer that was overtaken
     newest = replace(submission, version=snapshot.version or submission.version)
@@ -110,7 +113,7 @@ def _read(
 ) -> tuple[Submission, tuple[Event, ...]]:
     """The new decisions that count, and the first difference that there is."""
     new = _countable(submission, snapshot)
-    told = [*_told(submission, snapshot), *(step.step_id for step in new)]
+    told = [*_told(submission, snapshot), *(step.mark for step in new)]
     count = submission.steps_seen
     facts: list[Event] = [_decided(submission, step, at) for at, step in enumerate(new, count)]
     seen = replace(
@@ -134,9 +137,14 @@ def _read(
 
 
 def _countable(submission: Submission, snapshot: Snapshot) -> list[DecidedStep]:
-    """The new steps that count: of the content that was sent, up to the first one by a stranger."""
+    """The new steps that count: of the content that was sent, up to the first one by a stranger.
+
+    None, where one that was told is somebody else's decision now.
+    """
     is_ours = snapshot.content_hash == submission.content_hash
     if submission.drift is not None or not is_ours or _is_other_amount(submission, snapshot):
+        return []
+    if _changed_hands(submission, snapshot):
         return []
     approvers = submission.form.approvers
     return list(takewhile(lambda step: step.decided_by in approvers, _untold(submission, snapshot)))
@@ -146,7 +154,14 @@ def _told(submission: Submission, snapshot: Snapshot) -> Sequence[str]:
     """The steps that were told. A release that counted them has told the first ones."""
     if len(submission.told) == submission.steps_seen:
         return submission.told
-    return [step.step_id for step in snapshot.steps[: submission.steps_seen]]
+    return [step.mark for step in snapshot.steps[: submission.steps_seen]]
+
+
+def _changed_hands(submission: Submission, snapshot: Snapshot) -> DecidedStep | None:
+    """A step that was told, and that the OA shows as decided by another person since."""
+    shown = {step.mark for step in snapshot.steps}
+    gone = {id_of(mark) for mark in submission.told if mark not in shown}
+    return next((step for step in snapshot.steps if step.step_id in gone), None)
 
 
 def _untold(submission: Submission, snapshot: Snapshot) -> list[DecidedStep]:
@@ -154,7 +169,7 @@ def _untold(submission: Submission, snapshot: Snapshot) -> list[DecidedStep]:
 
     A step that the OA calls by the id of another one is no less a step.
     """
-    told = Counter(_told(submission, snapshot))
+    told = Counter(map(id_of, _told(submission, snapshot)))
     left = []
     for step in snapshot.steps:
         if told[step.step_id] > 0:
@@ -184,6 +199,8 @@ def _drift(seen: Submission, snapshot: Snapshot) -> tuple[Drift, str] | None:
 
 def _stranger(seen: Submission, snapshot: Snapshot) -> str | None:
     """Who decided and was not asked; or who is asked and cannot decide, having no account there."""
+    if (changed := _changed_hands(seen, snapshot)) is not None:
+        return f"a step that was told as another person's is decided by {changed.decided_by} now"
     if untold := _untold(seen, snapshot):
         return f"decided by {untold[0].decided_by}, who is not on the route"
     if snapshot.missing and seen.state is State.SUBMITTED:

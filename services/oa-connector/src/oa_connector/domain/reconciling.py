@@ -105,7 +105,8 @@ def is_ghost(submission: Submission, listed: Instance) -> bool:
 
 
 def ghost_ended(submission: Submission, ghost: InstanceId, now: datetime) -> Event:
-    return repaired(submission, Drift.GHOST, f"ended {ghost}, kept {submission.instance_id}", now)
+    repair = f"ended {ghost}, kept {submission.instance_id}"
+    return repaired(replace(submission, instance_id=ghost), Drift.GHOST, repair, now)
 
 
 def ghost_left(submission: Submission, ghost: InstanceId, now: datetime) -> Event:

@@ -38,12 +38,17 @@ def not_created(
 
 
 def unreachable(
-    submission: Submission, error: str, patience: Patience, now: datetime, unreadable: int = 0
+    submission: Submission,
+    error: str,
+    patience: Patience,
+    now: datetime,
+    *,
+    is_hopeless: bool = False,
 ) -> Move:
     """The OA did not answer a question: ask again later, for as long as it takes.
 
-    `unreadable`: it did answer, so often in a row, with what asking does not mend. What has ended
-    is asked ever more seldom, and no longer than any other.
+    `is_hopeless`: of this one, asking does not mend it. What has ended is asked ever more seldom,
+    and no longer than any other.
     """
     back = {State.SUBMITTING: State.UNKNOWN, State.RESOLVING: State.UNKNOWN}
     seen = replace(
@@ -56,9 +61,20 @@ def unreachable(
         is_watched = next_reread(seen, patience, now) is not None
         wait = patience.after_failures(seen.failures, patience.rereads[-1])
         return Move(seen, due_in=wait if is_watched else None)
-    if unreadable >= patience.unreadable:
+    if is_hopeless:
         return stuck(seen, f"what the OA answers cannot be used: {error}", now)
     return Move(seen, due_in=patience.after_failures(seen.failures))
+
+
+def broken(submission: Submission, fault: str, patience: Patience, now: datetime) -> Move:
+    """What follows from its answers breaks here, time and again: a person must look.
+
+    What has ended is not begun again, whoever looks.
+    """
+    reason = f"it cannot be worked on: {fault}"
+    if submission.state is State.CLOSED:
+        return unreachable(submission, reason, patience, now)
+    return stuck(submission, reason, now)
 
 
 def keeper(submission: Submission, instances: Sequence[Instance]) -> Instance | None:
@@ -113,7 +129,9 @@ def looked_up(
 
 def _unbound(submission: Submission) -> Submission:
     """Without the process that it had, and without what was seen of that one."""
-    return replace(submission, instance_id=None, steps_seen=0, told=(), version=(), status=None)
+    return replace(
+        submission, instance_id=None, steps_seen=0, told=(), version=(), status=None, drift=None
+    )
 
 
 def _found_nothing(submission: Submission, patience: Patience, now: datetime) -> Move:
@@ -127,10 +145,10 @@ def _found_nothing(submission: Submission, patience: Patience, now: datetime) ->
         is_over = seen.farewell is not None
         move = _opened(seen, named, now) if is_over else stuck(seen, lost, now)
         return replace(move, is_form_broken=seen.attempt > 0)
-    if seen.farewell is not None:
-        return Move(replace(seen, state=State.CLOSED))
     if patience.idempotency is Idempotency.NONE and seen.attempt > 0:  # else a person has looked
         return stuck(seen, f"it may exist, and the OA cannot be searched: {seen.last_error}", now)
+    if seen.farewell is not None:
+        return Move(replace(seen, state=State.CLOSED))
     if seen.attempt >= patience.attempts:
         return stuck(seen, f"not created after {seen.attempt} attempts: {seen.last_error}", now)
     again = replace(seen, state=State.NEW, attempt=seen.attempt + 1, lookups=0)

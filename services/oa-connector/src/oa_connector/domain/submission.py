@@ -130,8 +130,9 @@ class Patience:
     waits before each look at a process that has ended, the last of them repeated until `watched`.
     `notes`: tries to leave a note before the process is ended without it; `refusals`: withdrawals
     in vain before a person is told, one where only a person can end it; `unreadable`: answers in a
-    row that cannot be read, or refuse us this one thing, before a person must look. `idempotency`
-    is the OA's: it says what may follow on an unknown create.
+    row that cannot be read, or refuse us this one thing, before a person must look; `unanswered`:
+    the same of errors and silence, while the OA is well. `idempotency` is the OA's: it says what
+    may follow on an unknown create.
     """
 
     lookups: tuple[timedelta, ...] = tuple(timedelta(seconds=wait) for wait in (1, 5, 30))
@@ -146,6 +147,7 @@ class Patience:
     notes: int = 8
     refusals: int = 5
     unreadable: int = 12  # about seven minutes
+    unanswered: int = 120  # about two hours
     idempotency: Idempotency = Idempotency.SEARCHABLE
 
     def after_failures(self, failures: int, longest: timedelta | None = None) -> timedelta:
@@ -199,7 +201,7 @@ class Request:
     form: Form
 
 
-def form_of(event: ApprovalRequested) -> Form:
+def _form_of(event: ApprovalRequested) -> Form:
     return Form(
         title=event.title,
         amount=f"{event.total.amount:f}",
@@ -210,6 +212,18 @@ def form_of(event: ApprovalRequested) -> Form:
     )
 
 
+def kept(event: ApprovalRequested) -> Request:
+    """What the tasks of a mirrored approval are shown by."""
+    return Request(
+        document_id=event.document_id,
+        revision=event.revision,
+        tenant=event.tenant or TenantId(""),
+        template=event.document_kind.value,
+        content_hash=event.content_hash,
+        form=_form_of(event),
+    )
+
+
 def requested(event: ApprovalRequested, now: datetime) -> Move:
     """The submission that follows from a delegated approval."""
     submission = Submission(
@@ -217,7 +231,7 @@ def requested(event: ApprovalRequested, now: datetime) -> Move:
         revision=event.revision,
         tenant=event.tenant or TenantId(""),
         content_hash=event.content_hash,
-        form=form_of(event),
+        form=_form_of(event),
         template=event.document_kind.value,
     )
     if not event.route:
@@ -275,11 +289,12 @@ def no_oa(tenant: TenantId) -> str:
 
 
 def stranded(submission: Submission, now: datetime) -> Move:
-    """Its OA is not in our settings: told once, and one that is to end anyway is given up then."""
+    """Its OA is not in our settings: told once; what is to end and is not there is given up."""
     reason = no_oa(submission.tenant)
-    if submission.farewell is not None and submission.last_error == reason:
-        return Move(replace(submission, state=State.CLOSED))
-    return stuck(submission, reason, now)
+    if submission.farewell is None or submission.last_error != reason:
+        return stuck(submission, reason, now)
+    is_there = submission.instance_id is not None
+    return Move(replace(submission, state=State.NEEDS_HUMAN if is_there else State.CLOSED))
 
 
 def resumed(submission: Submission) -> Move:

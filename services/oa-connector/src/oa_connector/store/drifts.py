@@ -35,12 +35,13 @@ class Case:
 async def add_case(
     tx: Tx, difference: Difference, ours: Mapping[str, Any], theirs: Mapping[str, Any]
 ) -> bool:
-    """Keep it; False when the same difference of this key waits already."""
+    """Keep it; False when the same difference of this process waits already."""
     added = await tx.fetchval(
         "INSERT INTO drift (id, tenant, business_key, document_id, revision, task_id, instance_id,"
         " drift, detail, ours, theirs, detected_at)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
-        " ON CONFLICT (business_key, drift) WHERE resolved_at IS NULL DO NOTHING RETURNING true",
+        " ON CONFLICT (business_key, drift, coalesce(instance_id, ''))"
+        " WHERE resolved_at IS NULL DO NOTHING RETURNING true",
         *(UUID(str(uuid7())), difference.tenant, difference.business_key),
         *(difference.document_id, difference.revision, difference.task_id),
         *(difference.instance_id, difference.drift, difference.detail),
@@ -84,15 +85,16 @@ async def case_gone(
 
 
 async def to_withdraw(tx: Tx, tenant: TenantId) -> list[Case]:
-    """Ghosts and orphans that a person wants ended, or says are; the OA is yet to show it.
+    """Ghosts, unless a person leaves them be, and orphans that a person wants ended, or says are.
 
-    Not what has become our own since.
+    The OA is yet to show it. Not what has become our own since; those of a person come first.
     """
     rows = await tx.fetch(
-        "SELECT * FROM drift d WHERE tenant = $1 AND repair IN ('withdraw', 'read_again')"
-        " AND done_at IS NULL AND drift IN ('ghost', 'orphan') AND NOT EXISTS (SELECT"
+        "SELECT * FROM drift d WHERE tenant = $1 AND done_at IS NULL"
+        " AND (drift IN ('ghost', 'orphan') AND repair IN ('withdraw', 'read_again')"
+        " OR drift = 'ghost' AND resolved_at IS NULL) AND NOT EXISTS (SELECT"
         " FROM submission s WHERE s.tenant = d.tenant AND s.instance_id = d.instance_id)"
-        " ORDER BY resolved_at LIMIT 100",
+        " ORDER BY resolved_at NULLS LAST, id LIMIT 100",
         tenant,
     )
     return [_case(row) for row in rows]

@@ -13,11 +13,10 @@ from events.oa import Drift
 from events.workflow import Decision
 
 from oa_connector.domain import Farewell, Form, Request, State, Status, Submission, no_oa
+from oa_connector.store.tenants import ATTENDED
 
 SENDING = (State.NEW, State.SUBMITTING, State.UNKNOWN, State.RESOLVING)
 FOLLOWING = (State.SUBMITTED, State.WITHDRAWING, State.CLOSED)
-
-_ATTENDED = timedelta(minutes=1)  # since the last pulse of a process that works for an OA
 
 Place = tuple[datetime, str]  # when it was touched last, and its business key
 
@@ -206,7 +205,7 @@ async def take_strangers(tx: Tx, known: Sequence[TenantId]) -> list[Taken]:
         " AND NOT tenant = ANY($1) AND (lease_until IS NULL OR lease_until <= $2)"
         " AND NOT EXISTS (SELECT FROM tenant t WHERE t.tenant = s.tenant AND t.pulse_at > $3)"
         " LIMIT 100 FOR UPDATE SKIP LOCKED",
-        *(known, tx.now, tx.now - _ATTENDED),
+        *(known, tx.now, tx.now - ATTENDED),
     )
     return [_taken(row) for row in rows]
 
@@ -220,6 +219,14 @@ async def take_stranded(tx: Tx, known: Sequence[TenantId]) -> list[Taken]:
         *(known, [no_oa(one) for one in known]),
     )
     return [_taken(row) for row in rows]
+
+
+async def is_ours(tx: Tx, tenant: TenantId, instance_id: InstanceId) -> bool:
+    """Whether a submission goes by this process."""
+    row = await tx.fetchrow(
+        "SELECT FROM submission WHERE tenant = $1 AND instance_id = $2", tenant, instance_id
+    )
+    return row is not None
 
 
 async def origins(tx: Tx, keys: Sequence[str]) -> Mapping[str, Origin]:

@@ -10,7 +10,7 @@ from events import InstanceId, TenantId
 
 from oa_connector.domain import Capabilities, ProbeReport, Sight
 
-_UNATTENDED = timedelta(minutes=1)
+ATTENDED = timedelta(minutes=1)  # since the last pulse of a process that works for an OA
 _MARKS = {
     Sight.POLL_CREATED_SINCE: "created_until",
     Sight.POLL_CHANGED_SINCE: "changed_until",
@@ -64,7 +64,7 @@ async def tenants(tx: Tx) -> list[Tenant]:
         forms.setdefault(row["tenant"], []).append(found)
     rows = await tx.fetch(
         "SELECT *, coalesce(pulse_at < $1, true) AS is_unattended FROM tenant ORDER BY tenant",
-        tx.now - _UNATTENDED,
+        tx.now - ATTENDED,
     )
     names = set(Tenant.__slots__) - {"capabilities", "templates"}
     return [
@@ -75,6 +75,12 @@ async def tenants(tx: Tx) -> list[Tenant]:
         )
         for row in rows
     ]
+
+
+async def is_silent(tx: Tx, tenant: TenantId) -> bool:
+    """Whether it did not answer when it was last asked what it is."""
+    error = await tx.fetchval("SELECT error FROM tenant WHERE tenant = $1", tenant)
+    return error is not None
 
 
 async def tenant_for_change(tx: Tx, tenant: TenantId) -> tuple[str | None, bool] | None:
