@@ -261,7 +261,8 @@ def test_no_value_changes_the_shape_of_what_is_sent(first, second):
 
 @respx.mock
 async def test_a_field_of_a_form_may_hold_json(command):
-    form = {"values": {"$json": {"who": "${approvers}", "hash": "${content_hash}"}}}
+    fields = {"who": "${approvers}", "hash": "${content_hash}"}
+    form = {"key": "${business_key}", "values": {"$json": fields}}
     call = {"method": "POST", "path": "/start", "form": form}
     port = adapter(create={"call": call, "instance_id": "$.id"})
     route = respx.post("http://oa.test/start").respond(json={"id": 7})
@@ -313,6 +314,41 @@ def step(state: str, by: str = "boss", at: str = "2026-11-24 19:00") -> dict:
 async def test_what_the_steps_say_is_the_status(oa, body, status):
     respx.get("http://oa.test/p/7").respond(json=body)
     assert (await oa.fetch(InstanceId("7"))).status is status
+
+
+@respx.mock
+async def test_a_process_is_read_where_it_stands_in_the_answer():
+    """The same paths read it there and in a list, whatever stands around it."""
+    port = adapter(fetch__at="$.data.proc", resolve__each="$.data.items[*]")
+    body = process("running", step("agree"), step("wait"), approvers=2)
+    respx.get("http://oa.test/p/7").respond(json={"code": 0, "data": {"proc": body}})
+    seen = await port.fetch(InstanceId("7"))
+    assert (seen.status, seen.content_hash, len(seen.steps)) == (Status.PENDING, "h", 1)
+    respx.get("http://oa.test/find").respond(json={"data": {"items": [body | {"key": "d@1"}]}})
+    (found,) = await port.resolve("d@1")
+    assert (found.instance_id, found.content_hash) == ("7", "h")
+    await port.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"code": 5000, "msg": "busy"}, r"fetch: at \(\$\.data\) finds nothing"),
+        ({"data": None}, r"fetch: at \(\$\.data\) finds nothing"),
+        ({"data": {"procId": 7}}, r"fetch: process\.instance_id \(\$\.id\) finds nothing"),
+    ],
+    ids=str,
+)
+@respx.mock
+async def test_an_answer_without_a_process_is_no_process_in_an_unknown_state(body, said):
+    port = adapter(fetch__at="$.data")
+    respx.get("http://oa.test/p/7").respond(json=body)
+    with pytest.raises(ContractError, match=said):
+        await port.fetch(InstanceId("7"))
+    for part in ({"id": 7}, {"state": "odd"}):  # it may leave out one of the two
+        respx.get("http://oa.test/p/7").respond(json={"data": {**part, "approvers": ["x"]}})
+        assert (await port.fetch(InstanceId("7"))).status is Status.UNKNOWN
+    await port.close()
 
 
 @given(
@@ -665,11 +701,37 @@ def test_a_token_or_a_certificate_proves_a_callback(verify, right, wrong):
     ("changes", "said"),
     [
         ({"name": ""}, "name: String should have at least 1 character"),
-        ({"extra": 1}, "extra: Extra inputs are not permitted"),
+        ({"extra": 1}, "extra: unknown here; known: name, account, clock, "),
+        (
+            {"create__call__json": None, "create__call__body_json": {}},
+            "retry_when, method, path, params, headers, json, form, body",
+        ),
+        ({"resolve__until": "$"}, "resolve.until: unknown here; known: call, each, first, next,"),
+        (
+            {"create__call__refused_when": [{"state": 1}]},
+            "create.call.refused_when.0.state: unknown here; known: status, path, matches",
+        ),
+        (
+            {"auth__user": "x"},
+            "auth.basic.user: unknown here; known: kind, username, password",
+        ),
+        ({"process__status": None}, "process.status: is needed"),
+        ({"process__content_hash": None}, "process.content_hash: is needed"),
+        ({"process__business_key": None}, "process.business_key is needed: what resolve finds"),
+        ({"resolve__call__params": {"q": "d@1"}}, "resolve: ${business_key} is needed"),
+        ({"create__call__json": {"hash": "${content_hash}"}}, "create: ${business_key} is needed"),
+        ({"create__call__json": {"key": "${business_key}"}}, "create: ${content_hash} is needed"),
+        ({"fetch__at": "data"}, "fetch.at: 'data' is no JSONPath"),
+        ({"statuses": {"done": "approved"}}, "statuses: none of them means pending"),
+        ({"steps__words": {"wait": "asked"}}, "steps.words: none of them means approve"),
+        ({"clock__format": "yyyy-MM-dd"}, "clock.format: 'yyyy-MM-dd' holds no time"),
         ({"create__call__path": "start"}, "create.call.path: String should match"),
         ({"process__status": "state"}, "'state' is no JSONPath"),
         ({"fetch__call__path": "/p/${nobody}"}, "fetch: unknown placeholder nobody; known: inst"),
-        ({"fetch__call__path": "/p/$1"}, "write $$ for a dollar"),
+        (
+            {"fetch__call__path": "/p/$1"},
+            "fetch: a $ that begins no placeholder in '/p/$1'; write $$",
+        ),
         ({"statuses": {"done": "yes"}}, "statuses.done: Input should be"),
         ({"steps__words": {"yes": "agreed"}}, "steps.words.yes: Input should be"),
         ({"steps__expected": None}, "decides needs expected"),
@@ -681,7 +743,7 @@ def test_a_token_or_a_certificate_proves_a_callback(verify, right, wrong):
         ({"clock__zone": "Mars/Base"}, "clock.zone"),
         (
             {"clock": {"zone": "Asia/Shanghai"}},
-            "clock: Value error, format '%Y-%m-%dT%H:%M:%SZ' says Z",
+            "clock: format '%Y-%m-%dT%H:%M:%SZ' says Z",
         ),
         ({"clock": {"zone": "Europe/London", "format": "%H:%MZ"}}, "or set the zone UTC"),
         ({"probe__known__below": "4"}, "at_least must be a lower version"),
@@ -707,6 +769,31 @@ def test_a_mistake_in_a_profile_is_named_by_file_field_and_rule(tmp_path: Path, 
         load_profile(file)
     assert str(file) in str(caught.value)
     assert said in str(caught.value)
+
+
+def test_all_mistakes_are_told_at_once_and_none_that_only_follows_from_another(tmp_path: Path):
+    file = tmp_path / "oa.yaml"
+
+    def told(**changes: object) -> list[str]:
+        file.write_text(yaml.safe_dump(changed(changes)))
+        with pytest.raises(ProfileError) as caught:
+            load_profile(file)
+        return str(caught.value).splitlines()
+
+    signs = {"people__unknown_when": [{"pat": "$.total"}], "create__call__accepted_when": [{}]}
+    wrong = told(people={"call": {"method": "GET", "path": "/p"}}, **signs, name="")
+    assert [one.split(": ")[1] for one in wrong] == [
+        *("name", "create.call.accepted_when.0", "people.unknown_when.0.pat"),
+    ]
+    both = told(process__business_key=None, create__call__json=None, steps=None)
+    assert [one.removeprefix(f"{file}: ").split()[0] for one in both] == [
+        *("create:", "create:", "process.business_key", "steps"),
+    ]
+
+
+def test_an_oa_that_cannot_be_searched_needs_no_key(tmp_path: Path):
+    changes = {"process__business_key": None, "resolve": None, "idempotency": "none"}
+    assert profile(**changes, create__call__json={"hash": "${content_hash}"}).resolve is None
 
 
 @pytest.mark.parametrize("text", ["a: [", "!!python/object/apply:os.system ['true']", "", "\x00"])

@@ -5,7 +5,7 @@ A transport (HTTP, SOAP) adds its own kind of call and the function that makes o
 """
 
 from oa_connector.vendors.profile.callbacks import callbacks
-from oa_connector.vendors.profile.loading import ProfileError, load
+from oa_connector.vendors.profile.loading import ProfileError, load, read
 from oa_connector.vendors.profile.model import Call, ProfileBase
 from oa_connector.vendors.profile.port import ProfiledOA
 from oa_connector.vendors.profile.reading import Extractor, Reply, Sign
@@ -27,5 +27,6 @@ __all__ = [
     "load",
     "names",
     "plain",
+    "read",
     "rendered",
 ]

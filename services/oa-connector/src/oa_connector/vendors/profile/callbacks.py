@@ -17,13 +17,8 @@ from oa_connector.vendors import (
     InboundPort,
 )
 from oa_connector.vendors.profile.loading import ProfileError
-from oa_connector.vendors.profile.model import (
-    Callback,
-    Hmac,
-    Mtls,
-    ProfileBase,
-    Token,
-)
+from oa_connector.vendors.profile.model import ProfileBase
+from oa_connector.vendors.profile.proofs import Callback, Hmac, Mtls, Token
 from oa_connector.vendors.profile.writing import rendered
 from oa_connector.vendors.secrets import Secrets, usable
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, model_validator
 
 from oa_connector.domain import Ability, Idempotency, Status
+from oa_connector.vendors.profile.proofs import Callback
 from oa_connector.vendors.profile.reading import (
     Extractor,
     Judged,
@@ -19,6 +20,7 @@ from oa_connector.vendors.profile.reading import (
     checked_path,
     has_list,
 )
+from oa_connector.vendors.profile.rules import mistakes
 from oa_connector.vendors.profile.writing import names
 
 JsonPath = Annotated[str, AfterValidator(checked_path)]
@@ -40,14 +42,11 @@ class Call(Judged, ABC):
         """The tree in which placeholders may stand."""
 
     def needs(self, name: str) -> bool:
-        return name in names(self.sent())
+        return name in self.placeholders()
 
-    def check_placeholders(self, place: str, known: frozenset[str]) -> None:
-        """Raises: ValueError, when a placeholder stands where nothing can fill it."""
-        unknown = sorted(names(self.sent()) - known)
-        if unknown:
-            there = ", ".join(sorted(known)) or "none"
-            raise ValueError(f"{place}: unknown placeholder {', '.join(unknown)}; known: {there}")
+    def placeholders(self) -> frozenset[str]:
+        """Raises: ValueError, for a `$` that begins none."""
+        return names(self.sent())
 
 
 C = TypeVar("C", bound=Call)
@@ -60,11 +59,17 @@ def _zone(name: str) -> str:
         raise ValueError(f"{name!r} is no time zone, such as Asia/Shanghai") from error
 
 
+def _format(text: str) -> str:
+    if "%" not in text:
+        raise ValueError(f"{text!r} holds no time: write it with %, such as %Y-%m-%d %H:%M:%S")
+    return text
+
+
 class Clock(Part):
     """How the OA writes time: the zone of times that name none, and the format it is asked in."""
 
     zone: Annotated[str, AfterValidator(_zone)] = "UTC"
-    format: str = "%Y-%m-%dT%H:%M:%SZ"
+    format: Annotated[str, AfterValidator(_format)] = "%Y-%m-%dT%H:%M:%SZ"
 
     @model_validator(mode="after")
     def _one_zone(self) -> Self:
@@ -82,13 +87,15 @@ class Clock(Part):
 class Process(Part):
     """Where the fields of one process stand, in the answer of `fetch` and in items of lists.
 
+    `content_hash` shows what we sent as `${content_hash}`: with another one, or none, a process is
+    not that of the document.
     `revision` is a number that grows with each change, where the OA has one.
     """
 
     instance_id: Extractor
     status: Extractor
-    business_key: Extractor | None = None
-    content_hash: Extractor | None = None
+    business_key: Extractor | None = Field(None, description="needed where there is `resolve`")
+    content_hash: Extractor
     amount: Extractor | None = None
     created_at: Extractor | None = None
     changed_at: Extractor | None = None
@@ -104,9 +111,14 @@ class Create(Part, Generic[C]):
 
 
 class Fetch(Part, Generic[C]):
-    """The call that reads one process. `gone_when` says that the OA knows it no more."""
+    """The call that reads one process. `gone_when` says that the OA knows it no more.
+
+    `at` finds the process in the answer: the paths of `process` begin there, and `expected` of
+    `steps`, and all of its paths where it has no call of its own.
+    """
 
     call: C
+    at: JsonPath = Field("$", description="where the process stands in the answer")
     gone_when: tuple[Sign, ...] = (Sign(status=(404,)),)
 
     def is_gone(self, reply: Reply) -> bool:
@@ -147,6 +159,12 @@ class Detail(Part, Generic[C]):
 StepWord = Literal["approve", "reject", "return", "asked", "queued", "none"]
 
 
+def _with_approve(words: dict[str, StepWord]) -> dict[str, StepWord]:
+    if "approve" not in words.values():
+        raise ValueError("none of them means approve: name the OA's word for it")
+    return words
+
+
 class Steps(Part, Generic[C]):
     """Where the steps of a process stand: in a call of their own, or in the answer of `fetch`.
 
@@ -161,7 +179,7 @@ class Steps(Part, Generic[C]):
     total: Extractor | None = None
     step_id: Extractor
     status: Extractor
-    words: dict[str, StepWord]
+    words: Annotated[dict[str, StepWord], AfterValidator(_with_approve)]
     person: Extractor | None = None
     decided_by: Extractor | None = None
     decided_at: Extractor | None = None
@@ -241,47 +259,10 @@ class FormProbe(Part, Generic[C]):
     parts: tuple[JsonPath, ...] = Field(min_length=1)
 
 
-class Hmac(Part):
-    """A signature over `signed`. `secrets` are names: the current one, then previous ones."""
-
-    kind: Literal["hmac"]
-    header: str
-    timestamp: str = Field(description="the header with the time, in seconds since 1970")
-    tolerance_seconds: int = Field(300, ge=1)
-    algorithm: Literal["sha256", "sha384", "sha512"] = "sha256"
-    signed: str = "${timestamp}.${body}"
-    prefix: str = ""
-    secrets: tuple[str, ...] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _signs_all(self) -> Self:
-        if names(self.signed) != {"timestamp", "body"}:
-            raise ValueError("signed must hold ${timestamp} and ${body}, and nothing else")
-        return self
-
-
-class Token(Part):
-    """A shared secret in a header."""
-
-    kind: Literal["token"]
-    header: str
-    secrets: tuple[str, ...] = Field(min_length=1)
-
-
-class Mtls(Part):
-    """The fingerprint of the client's certificate, in a header that only the gateway can set."""
-
-    kind: Literal["mtls"]
-    header: str
-    fingerprints: tuple[str, ...] = Field(min_length=1, description="names of secrets")
-
-
-class Callback(Part):
-    """How a callback proves itself, which process it is about, and how two are told apart."""
-
-    verify: Annotated[Hmac | Token | Mtls, Field(discriminator="kind")]
-    instance_id: Extractor
-    delivery_id: Extractor
+def _with_pending(words: dict[str, Status]) -> dict[str, Status]:
+    if Status.PENDING not in words.values():
+        raise ValueError("none of them means pending: name the OA's word for one that runs")
+    return words
 
 
 class ProfileBase(Part, Generic[C]):
@@ -301,7 +282,7 @@ class ProfileBase(Part, Generic[C]):
     withdraw_by: Ability = Field(Ability.NONE, description="where there is no call for it")
     create: Create[C]
     process: Process
-    statuses: dict[str, Status]
+    statuses: Annotated[dict[str, Status], AfterValidator(_with_pending)]
     fetch: Fetch[C]
     steps: Steps[C] | None = None
     resolve: Listing[C] | None = None
@@ -318,21 +299,9 @@ class ProfileBase(Part, Generic[C]):
         return self if self.claim_url else self.model_copy(update={"claim_url": claim_url})
 
     @model_validator(mode="after")
-    def _can_be_found_again(self) -> Self:
-        if self.idempotency is not Idempotency.NONE and self.resolve is None:
-            raise ValueError(
-                f"idempotency {self.idempotency} needs resolve: how to find our key again"
-            )
-        if any(one.per == "step" for one in self.withdraw) and self.steps is None:
-            raise ValueError("withdraw per step needs steps")
-        if self.steps is None and Status.APPROVED in self.statuses.values():
-            raise ValueError("steps is needed: an approval counts by who gave it")
-        return self
-
-    @model_validator(mode="after")
-    def _placeholders(self) -> Self:
-        for place, call, known in self.calls():
-            call.check_placeholders(place, known)
+    def _whole(self) -> Self:
+        if found := list(mistakes(self)):
+            raise ValueError("\n".join(found))
         return self
 
     def calls(self) -> list[tuple[str, C, frozenset[str]]]:

@@ -245,7 +245,7 @@ class ProfiledOA(Generic[C]):
         if fetch.is_gone(reply):
             return None
         self._demand(fetch.call, reply)
-        process = Item(reply.body, reply.headers)
+        process = self._reader.process(reply)
         return process, await self._steps(process, values)
 
     async def _steps(self, process: Item, values: Mapping[str, str]) -> list[SeenStep]:

@@ -13,7 +13,7 @@ from events import ContentHash, InstanceId
 from oa_connector.domain import Accounts, DecidedStep, Instance, Snapshot, Status
 from oa_connector.vendors import ContractError
 from oa_connector.vendors.profile.model import Detail, ProfileBase, Steps
-from oa_connector.vendors.profile.reading import Extractor, moment, money
+from oa_connector.vendors.profile.reading import Extractor, Reply, moment, money, values_at
 from oa_connector.vendors.secrets import Secrets, secret
 
 _DECIDED = {"approve", "reject", "return"}
@@ -78,6 +78,21 @@ class Reader:
     @property
     def zone(self) -> tzinfo:
         return ZoneInfo(self.profile.clock.zone)
+
+    def process(self, reply: Reply) -> Item:
+        """What `fetch` has read. Its status may be an unknown word, its id be left out; not both.
+
+        Raises:
+            ContractError: no process stands in the answer.
+        """
+        at, where = self.profile.fetch.at, self.profile.process
+        found = [one for one in values_at(at, reply.body) if one is not None]
+        if len(found) != 1:
+            raise ContractError(f"fetch: at ({at}) finds {len(found) or 'nothing'}", str(reply))
+        item = Item(found[0], reply.headers)
+        if item.text(where.status) is None:
+            item.needed(where.instance_id, "fetch: process.instance_id")
+        return item
 
     def instance(self, body: Any, place: str) -> Instance:
         """One item of a list of processes; `place` is the call that it came from."""

@@ -46,7 +46,9 @@ class Profile(ProfileBase[SoapCall]):
     service: str | None = None
     port: str | None = None
     security: Security | None = None
-    folder: Path = Field(Path(), description="where the profile stands; set when it is loaded")
+    folder: Path = Field(
+        Path(), description="where the profile stands; set when it is loaded", exclude=True
+    )
 
     @property
     def wsdl_file(self) -> Path:
