@@ -22,7 +22,6 @@ from pydantic.fields import FieldInfo
 
 PAGE = Path(__file__).parent / "profile.md"
 SHIPPED = Path(http_profile.__file__).parents[2] / "profiles"
-_SET_BY_US = {"folder"}  # not written in a file
 _SIMPLE = {str: "text", bool: "`true` or `false`", int: "a whole number", Any: "anything"}
 
 _INTRO = """\
@@ -133,7 +132,7 @@ def _row(name: str, field: FieldInfo) -> tuple[str, ...]:
 
 def _fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
     for name, field in model.model_fields.items():
-        if name not in _SET_BY_US:
+        if not field.exclude:  # such a one is set when it is loaded
             yield field.alias or name, field
 
 
