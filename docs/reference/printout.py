@@ -14,7 +14,7 @@ from oa_connector.vendors import http_profile, soap_profile
 from oa_connector.vendors.http_profile.model import HttpCall
 from oa_connector.vendors.http_profile.model import Profile as HttpProfile
 from oa_connector.vendors.profile.model import ProfileBase
-from oa_connector.vendors.profile.reading import Judged, checked_path
+from oa_connector.vendors.profile.reading import Judged, Part, checked_path
 from oa_connector.vendors.soap_profile.model import Profile as SoapProfile
 from oa_connector.vendors.soap_profile.model import SoapCall
 from pydantic import AfterValidator, BaseModel
@@ -22,6 +22,7 @@ from pydantic.fields import FieldInfo
 
 PAGE = Path(__file__).parent / "profile.md"
 SHIPPED = Path(http_profile.__file__).parents[2] / "profiles"
+_EVERYWHERE = {"Extractor", "Sign", "Status"}  # the field says more by its name
 _SIMPLE = {str: "text", bool: "`true` or `false`", int: "a whole number", Any: "anything"}
 
 _INTRO = """\
@@ -122,12 +123,23 @@ def _table(title: str, fields: list[tuple[str, FieldInfo]]) -> str:
 
 
 def _row(name: str, field: FieldInfo) -> tuple[str, ...]:
-    kind = field.annotation
-    means = field.description or ""
-    if not means and isinstance(kind, type) and issubclass(kind, StrEnum):
-        means = _told(kind)
-    cells = (f"`{name}`", _kind(kind, field.metadata), _default(field), means)
+    cells = (f"`{name}`", _kind(field.annotation, field.metadata), _default(field), _means(field))
     return tuple(cell.replace("|", "\\|") for cell in cells)
+
+
+def _means(field: FieldInfo) -> str:
+    """Its description, or what the one part or word that stands there says of itself."""
+    if field.description:
+        return field.description
+    kinds = [one for one in _within(field.annotation) if _name(one) not in _EVERYWHERE]
+    return _told(kinds[0]).partition("\n\n")[0].replace("\n", " ") if len(kinds) == 1 else ""
+
+
+def _within(kind: Any) -> list[type]:
+    """The parts and words in a type, through unions and lists."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel | StrEnum):
+        return [kind]
+    return [found for one in get_args(kind) for found in _within(one)]
 
 
 def _fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
@@ -214,19 +226,19 @@ def _parts(*models: type[BaseModel]) -> list[type[BaseModel]]:
     """The parts of a profile and theirs, each once, in the order in which they come."""
     found: dict[str, type[BaseModel]] = {}
 
-    def look(kind: Any) -> None:
-        for one in get_args(kind):
-            look(one)
-        if not inspect.isclass(kind) or get_origin(kind) or not issubclass(kind, BaseModel):
-            return
-        if not issubclass(kind, Judged) and _name(kind) not in found:
-            found[_name(kind)] = kind
-            for field in kind.model_fields.values():
-                look(field.annotation)
+    def look(model: type[BaseModel]) -> None:
+        for field in model.model_fields.values():
+            for one in _within(field.annotation):
+                if (
+                    issubclass(one, Part)
+                    and not issubclass(one, Judged)
+                    and _name(one) not in found
+                ):
+                    found[_name(one)] = one
+                    look(one)
 
     for model in models:
-        for field in model.model_fields.values():
-            look(field.annotation)
+        look(model)
     return list(found.values())
 
 
