@@ -14,6 +14,7 @@ from oa_connector.settings import FlowableTenant, ProfileTenant, Settings
 from oa_connector.vendors import ApprovalPort, InboundPort, http_profile
 from oa_connector.vendors.channel import Limits
 from oa_connector.vendors.flowable import Flowable, FlowableAccess, FlowableCallbacks
+from oa_connector.vendors.profile import ProfileError, read
 from oa_connector.vendors.secrets import Secrets
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
@@ -21,8 +22,9 @@ PROFILES = Path(__file__).parent / "profiles"
 
 
 def service() -> Service:
+    """Raises: ProfileError, for an OA whose profile cannot be used."""
     settings = Settings.load()
-    oas = {name: _adapter(tenant, settings.claim_url) for name, tenant in settings.tenants.items()}
+    oas = {name: _oa(name, tenant, settings.claim_url) for name, tenant in settings.tenants.items()}
     delivery = Delivery(
         {name: oa for name, (oa, _) in oas.items()}, _patience(settings), _pace(settings)
     )
@@ -39,12 +41,37 @@ def service() -> Service:
     )
 
 
+def checked(file: Path) -> str:
+    """One line about a profile that is right.
+
+    Raises:
+        ProfileError: it is not; the message names each mistake.
+    """
+    content = read(file)
+    if not isinstance(content, dict) or "wsdl" not in content:
+        return f"{file}: a right http_profile, {http_profile.load_profile(file).name}"
+    from oa_connector.vendors import soap_profile  # as below
+
+    profile = soap_profile.load_profile(file)
+    soap_profile.opened(profile)
+    return f"{file}: a right soap_profile, {profile.name}"
+
+
 def _console(delivery: Delivery) -> APIRouter:
     """By the adapters of this process, whether or not the loops run in it too."""
     return console(
         {name: delivery.reconciliation(name).cycle for name in delivery.oas},
         {name: Probe(name, oa, delivery.pace).once for name, oa in delivery.oas.items()},
     )
+
+
+def _oa(
+    name: str, tenant: FlowableTenant | ProfileTenant, claim_url: str
+) -> tuple[ApprovalPort, InboundPort | None]:
+    try:
+        return _adapter(tenant, claim_url)
+    except ProfileError as error:
+        raise ProfileError(f"tenants.{name}.profile: {error}") from error
 
 
 def _adapter(
@@ -74,7 +101,7 @@ def _adapter(
 def _profiled(
     tenant: ProfileTenant, claim_url: str, reached: tuple[str, Secrets, Limits, Accounts]
 ) -> tuple[ApprovalPort, InboundPort | None]:
-    path = tenant.profile if tenant.profile.exists() else PROFILES / tenant.profile.name
+    path = _file(tenant.profile)
     if tenant.kind == "http_profile":
         web = http_profile.load_profile(path).with_claim_url(claim_url)
         inbound = http_profile.callbacks(web, tenant.secret) if web.callback else None
@@ -84,6 +111,22 @@ def _profiled(
     soap = soap_profile.load_profile(path).with_claim_url(claim_url)
     inbound = soap_profile.callbacks(soap, tenant.secret) if soap.callback else None
     return soap_profile.SoapProfile(soap, *reached), inbound
+
+
+def _file(given: Path) -> Path:
+    """A bare name is one of ours, wherever we are started; with a folder, the file itself.
+
+    Raises:
+        ProfileError: there is none.
+    """
+    path = given if len(given.parts) > 1 else PROFILES / given
+    if not path.is_file():
+        ours = ", ".join(sorted(one.name for one in PROFILES.glob("*.yaml")))
+        raise ProfileError(
+            f"there is no file {given}; a bare name is one of: {ours};"
+            " a file of your own is named with its folder"
+        )
+    return path
 
 
 def _pace(settings: Settings) -> Pace:

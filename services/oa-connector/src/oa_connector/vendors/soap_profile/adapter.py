@@ -51,7 +51,7 @@ class SoapProfile(ProfiledOA[SoapCall]):
         super().__init__(profile, channel, self._request, reader)
         self._soap = profile
         self._secrets = secrets
-        self._client, self._binding = _client(profile)
+        self._client, self._binding = opened(profile)
 
     async def _request(self, call: SoapCall, values: Values) -> Reply:
         # Signed anew: a token is good for one call.
@@ -100,7 +100,7 @@ class _Offline(Transport):
         raise OSError(f"{url} is not beside the profile")
 
 
-def _client(profile: Profile) -> tuple[Any, Any]:
+def opened(profile: Profile) -> tuple[Any, Any]:
     """The client of the WSDL, with the binding of the port that is to be used.
 
     Raises:
