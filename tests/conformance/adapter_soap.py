@@ -66,7 +66,7 @@ async def _server(callback: str) -> AsyncIterator[tuple[str, int]]:
 def adapter(profile: Profile, url: str, password: str = PASSWORD) -> SoapProfile:
     secrets = {"username": USER, "password": password}
     # A breaker that opens late: the suite itself makes trouble.
-    return SoapProfile(profile, url, secrets.__getitem__, Limits(failures=50), Accounts())
+    return SoapProfile(profile, url, secrets.__getitem__, Limits(failures=50, people=0), Accounts())
 
 
 @dataclass
