@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Literal, Self
 
-from jsonpath import JSONPathEnvironment
+from jsonpath import JSONPath, JSONPathEnvironment
 from jsonpath.exceptions import JSONPathError
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -168,9 +168,10 @@ def values_at(path: str, body: Any) -> list[Any]:
 
 def has_list(path: str, body: Any) -> bool:
     """Whether the list whose items `path` finds is there, if only an empty one."""
-    *parents, _ = _compiled(path).segments or ("",)
-    within = "".join(str(one) for one in parents)
-    return any(isinstance(value, list) for value in values_at(f"${within}", body))
+    if not isinstance(body, Mapping | list):
+        return False
+    within = JSONPath(env=_PATHS, segments=_compiled(path).segments[:-1])
+    return any(isinstance(value, list) for value in within.findall(body))
 
 
 def checked_path(path: str) -> str:
