@@ -3,6 +3,7 @@
 import asyncio
 import time
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from oa_connector import store
 from oa_connector.delivery import Delivery, Probe
 from oa_connector.domain import Accounts, ProbeReport
 from oa_connector.settings import FlowableTenant
-from oa_connector.vendors import ApprovalPort
+from oa_connector.vendors import ApprovalPort, OAError, PausedError
 from oa_connector.vendors.channel import Limits
 from oa_connector.vendors.flowable import Flowable, FlowableAccess
 from oa_road import PACE, QUICK, TENANT, delivering, eventually, flowable_at
@@ -186,3 +187,25 @@ async def test_what_an_oa_writes_is_shown_to_its_administrator_and_stands_in_no_
             await eventually(all_have_said_so)
     assert secret in await error_of(database, TENANT)
     assert secret not in str(logged)
+
+
+@pytest.mark.parametrize(
+    ("silence", "is_probed"), [(OAError("503"), True), (PausedError("left alone"), False)], ids=str
+)
+async def test_of_an_oa_that_is_silent_about_one_process_it_is_asked_whether_it_answers_at_all(
+    database, people, road, silence, is_probed
+):
+    await road.request()
+    oa = flowable_at(people)
+    probe = Probe(TENANT, oa, PACE)
+    delivery = Delivery({TENANT: oa}, QUICK, PACE, {TENANT: probe})
+    async with database.transaction() as tx:
+        lease = timedelta(seconds=30)
+        (taken,) = await store.take_due(tx, TENANT, store.SENDING, limit=1, lease=lease)
+
+    async def in_vain(*_: object) -> None:
+        raise silence
+
+    await delivery.work_on(database, oa, taken, in_vain)
+    assert probe.wanted.is_set() is is_probed
+    await oa.close()
