@@ -1,6 +1,7 @@
 """What the connector is told: which OAs there are, and how patient to be with them."""
 
 from collections.abc import Mapping
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -129,8 +130,9 @@ class Settings(ServiceSettings):
         least = _CALLS / (self.lease_seconds / 2 - self.call_seconds)
         for name, tenant in self.tenants.items():
             if tenant.calls_per_second < least:
+                lease = ceil(2 * (_CALLS / tenant.calls_per_second + self.call_seconds))
                 raise ValueError(
                     f"{name}: calls_per_second must be at least {least:.2g}, or lease_seconds"
-                    f" longer: a question of {_CALLS} calls would not have its turns in time"
+                    f" {lease}: a question of {_CALLS} calls would not have its turns in time"
                 )
         return self
