@@ -69,6 +69,12 @@ def test_a_lease_that_could_run_out_under_a_call_is_refused(environment):
         Settings.load()
 
 
+def test_an_address_that_no_call_can_reach_is_refused(environment):
+    environment.setenv("TENANTS", json.dumps({"oa": TENANT | {"base_url": "oa.example.com"}}))
+    with pytest.raises(ValidationError, match="base_url"):
+        Settings.load()
+
+
 def test_a_pace_at_which_a_row_could_not_be_worked_on_within_its_lease_is_refused(environment):
     environment.setenv("TENANTS", json.dumps({"slow": TENANT | {"calls_per_second": 0.4}}))
     with pytest.raises(

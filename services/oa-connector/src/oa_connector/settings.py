@@ -22,7 +22,9 @@ class OATenant(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    base_url: str = Field(description="its address, without the path of the interface")
+    base_url: str = Field(
+        pattern=r"^https?://", description="its address, without the path of the interface"
+    )
     secrets: dict[_Name, SecretStr] = Field(default_factory=dict)
     secret_files: dict[_Name, Path] = Field(default_factory=dict)
     people: dict[EmployeeId, str] = Field(default_factory=dict)
