@@ -305,6 +305,17 @@ def test_a_withdrawn_create_of_which_nothing_is_known_is_not_given_up_in_silence
     assert (again.submission.state, again.facts) == (State.CLOSED, ())
 
 
+def test_what_was_refused_and_is_withdrawn_is_given_up_where_nothing_can_be_searched(new):
+    patience = replace(PATIENCE, idempotency=Idempotency.NONE)
+    refused = SubmitResult(SubmitOutcome.REJECTED, detail="no open account")
+    move = domain.not_created(replace(new, state=State.SUBMITTING), refused, patience, NOW)
+    assert move.submission.state is State.NEEDS_HUMAN
+    move = domain.withdrawn(move.submission, Farewell("withdrawn"))
+    for _ in patience.lookups:
+        move = domain.looked_up(move.submission, [], patience, NOW)
+    assert (move.submission.state, move.facts) == (State.CLOSED, ())
+
+
 def test_a_row_whose_oa_is_gone_is_told_once_and_given_up_when_it_is_withdrawn(new):
     told = domain.stranded(new, NOW)
     assert [type(fact) for fact in told.facts] == [OASubmissionStuck]
@@ -338,7 +349,7 @@ def test_a_step_that_is_decided_anew_by_somebody_else_is_told_and_nothing_after_
     """A ticket is reopened, and resolved by another: the yes that was told is nobody's any more."""
     chen, zhou = step("chen", "approve"), step("zhou", "approve")
     first = domain.followed(open_one, snapshot(open_one, chen), PATIENCE, NOW)
-    eve = replace(chen, decided_by=EmployeeId("eve"))
+    eve = replace(chen, decided_by=EmployeeId("eve"), decided_at=NOW + timedelta(hours=1))
     seen = snapshot(open_one, eve, zhou, status=Status.APPROVED)
     second = domain.followed(first.submission, seen, PATIENCE, NOW)
     drift, closed = second.facts
@@ -346,12 +357,31 @@ def test_a_step_that_is_decided_anew_by_somebody_else_is_told_and_nothing_after_
     assert "eve" in drift.detail
 
 
+@pytest.mark.parametrize("is_of_before", [False, True])
+def test_a_step_whose_decider_goes_by_another_name_now_or_was_not_kept_is_no_other_step(
+    open_one, is_of_before
+):
+    chen, zhou = step("chen", "approve"), step("zhou", "approve")
+    first = domain.followed(open_one, snapshot(open_one, chen), PATIENCE, NOW).submission
+    if is_of_before:
+        first, chen = (
+            replace(first, deciders=()),
+            replace(chen, decided_at=NOW + timedelta(hours=1)),
+        )
+    renamed = replace(chen, decided_by=EmployeeId("chen.li"))
+    second = domain.followed(first, snapshot(open_one, renamed, zhou), PATIENCE, NOW)
+    (fact,) = second.facts
+    assert (type(fact), fact.decided_by, fact.step) == (OADecisionReceived, "zhou", 2)
+    assert second.submission.deciders[1:] == (zhou.decider,)
+
+
 def test_of_a_row_begun_before_the_first_steps_count_as_told(open_one):
     begun_before = replace(open_one, steps_seen=1)
     both = snapshot(open_one, step("chen", "approve"), step("zhou", "reject"))
     move = domain.followed(begun_before, both, PATIENCE, NOW)
     assert [(f.step, f.decided_by) for f in move.facts] == [(2, "zhou")]
-    assert move.submission.told == tuple(one.mark for one in both.steps)
+    assert move.submission.told == ("step of chen", "step of zhou")
+    assert move.submission.deciders == ("", both.steps[1].decider)
 
 
 def test_two_decisions_that_the_oa_calls_by_one_name_are_both_told(open_one):

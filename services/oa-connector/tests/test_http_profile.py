@@ -39,6 +39,7 @@ from oa_connector.vendors import (
 from oa_connector.vendors.channel import Limits
 from oa_connector.vendors.http_profile import HttpProfile, Profile, callbacks, load_profile
 from oa_connector.vendors.profile import ProfileError, Reply, rendered
+from oa_connector.vendors.profile.reading import has_list
 from oa_connector.vendors.profile.sight import decided
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -850,3 +851,22 @@ async def test_a_window_is_asked_for_in_the_time_that_the_oa_understands(clock, 
 
 def test_an_answer_is_quoted_short():
     assert len(str(Reply(200, None, "x" * 10_000))) < 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "is_there"),
+    [
+        ("$.items[*]", {"items": []}, True),
+        ("$.hits.hits[*]._source", {"hits": {"hits": []}}, True),
+        ("$.pages[*].rows[*]", {"pages": []}, True),
+        ("$.items[?@.kind == 'claim']", {"items": []}, True),
+        ("$.rows[0:50]", {"rows": []}, True),
+        ("$.items[*]", {"items": None}, False),
+        ("$.items[*].ticket", {"code": 5000, "msg": "busy"}, False),
+        ("$.items[*]", [], False),
+        ("$.items[*]", None, False),
+    ],
+    ids=str,
+)
+def test_an_empty_list_is_told_from_none_wherever_its_items_stand(path, body, is_there):
+    assert has_list(path, body) is is_there

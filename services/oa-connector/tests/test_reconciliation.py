@@ -277,6 +277,22 @@ async def test_an_order_to_end_a_process_outlives_the_silence_of_the_oa_for_an_h
     assert (again.id != case.id, again.difference.instance_id) == (True, ghost)
 
 
+async def test_an_order_of_which_the_oa_has_not_heard_stands(database, people, road, oa):
+    await settled(database, people, road)
+    ghost = (await oa.submit((await road.submission()).command)).instance_id
+    oa.keeps, once = frozenset({ghost}), replace(AT_ONCE, overlap=timedelta(0))  # listed once
+    await comparing(oa, once).cycle(database)
+    (case,) = await cases(database, road)
+    await resolve(database, case, Repair.WITHDRAW)
+    oa.unreadable, oa.trouble = frozenset({ghost}), NotSentError("no connection")
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE drift SET resolved_at = resolved_at - interval '2 days'")
+    with pytest.raises(NotSentError):
+        await comparing(oa, once).cycle(database)
+    async with database.transaction() as tx:
+        assert [one.id for one in await store.to_withdraw(tx, TENANT)] == [case.id]
+
+
 class Turning(Stubborn):
     """As it ends one process, something else happens here."""
 
@@ -316,6 +332,21 @@ async def test_a_ghost_that_has_become_our_own_since_it_was_listed_is_not_ended(
     await oa.close()
 
 
+async def test_a_ghost_is_let_be_while_a_task_that_is_sent_again_may_take_it_up(
+    database, people, road, oa
+):
+    await settled(database, people, road)
+    ghost = (await oa.submit((await road.submission()).command)).instance_id
+    oa.keeps = frozenset({ghost})
+    await comparing(oa).cycle(database)
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE submission SET state = 'UNKNOWN', attempt = 0")
+    oa.keeps = frozenset()
+    await comparing(oa).cycle(database)
+    ended = {one["id"]: one["endTime"] is not None for one in await people.processes(road.key)}
+    assert ended[ghost] is False
+
+
 class Endless(Stubborn):
     """Takes no cursor: each page of a list is its first."""
 
@@ -323,10 +354,10 @@ class Endless(Stubborn):
         return replace(await super().scan(by, window), next="2")
 
 
-async def test_a_list_that_begins_again_is_not_read_for_ever(database, people, road):
+async def test_a_list_that_does_not_go_on_is_not_read_for_ever(database, people, road):
     await settled(database, people, road)
     oa = made(Endless, people)
-    with pytest.raises(ContractError, match="begins again"):
+    with pytest.raises(ContractError, match="does not go on"):
         await comparing(oa).cycle(database)
     assert await marks(database) == [False, False]
     await oa.close()

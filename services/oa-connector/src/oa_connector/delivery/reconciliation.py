@@ -113,20 +113,20 @@ class Reconciliation:
         async with database.transaction() as tx:
             mark, now = await store.mark(tx, self.tenant, sight), tx.now
         window = self._window(mark, now)
-        scan, cursor, passed = _Scan(), None, set[str]()
+        scan, page = _Scan(), Page(())
         while not self.draining.is_set():
+            before = page
             try:
-                page = await self._ask(self.oa.scan(sight, window, cursor))
-                if page.next in passed:
-                    raise ContractError("a list that begins again")
+                page = await self._ask(self.oa.scan(sight, window, before.next))
+                if page.next is not None and page == before:
+                    raise ContractError("a list that does not go on")
             except OAError as trouble:
                 scan.troubles.append(trouble)
                 scan.is_whole = False
                 break
             await self._compare(database, page, scan)
-            if (cursor := page.next) is None:
+            if page.next is None:
                 break
-            passed.add(cursor)
         if scan.is_whole and not self.draining.is_set():
             # Until the OA's first answer its clock is taken for ours: perhaps it is slow.
             until = min(window.ends, self._window(mark, now).ends)
@@ -141,9 +141,8 @@ class Reconciliation:
             if self.draining.is_set():
                 return
             try:
-                snapshot = await self._end(
-                    database, ghost, f"duplicate of {submission.instance_id}"
-                )
+                reason = f"duplicate of {submission.instance_id}"
+                snapshot = await self._end(database, submission.business_key, ghost, reason)
             except NotSentError as trouble:  # it is listed again
                 scan.troubles.append(trouble)
                 scan.is_whole = False
@@ -170,10 +169,12 @@ class Reconciliation:
                 return []
         return [ghost for one in listed for ghost in await self._compared(database, [one])]
 
-    async def _end(self, database: Database, instance: InstanceId, reason: str) -> Snapshot | None:
-        """What the OA shows of it then; None: it is our own, since it was listed."""
+    async def _end(
+        self, database: Database, key: str, instance: InstanceId, reason: str
+    ) -> Snapshot | None:
+        """What the OA shows of it then; None: it may be our own, since it was listed."""
         async with database.transaction() as tx:
-            if await store.is_ours(tx, self.tenant, instance):
+            if await store.may_be_ours(tx, self.tenant, key, instance):
                 return None
         return await self._ask(self.oa.withdraw(instance, reason))
 
@@ -190,12 +191,12 @@ class Reconciliation:
             wanted = await store.to_withdraw(tx, self.tenant)
         troubles: list[OAError] = []
         for case in wanted:
-            instance = case.difference.instance_id
-            if instance is None or self.draining.is_set():
+            about = case.difference
+            if about.instance_id is None or self.draining.is_set():
                 continue
-            snapshot = None
+            snapshot, reason = None, case.note or about.drift
             try:
-                snapshot = await self._end(database, instance, case.note or case.difference.drift)
+                snapshot = await self._end(database, about.business_key, about.instance_id, reason)
                 if snapshot is None:
                     continue
             except (ContractError, RefusedError) as trouble:
@@ -203,6 +204,8 @@ class Reconciliation:
                 snapshot = Snapshot(Status.UNKNOWN)
             except OAError as trouble:
                 troubles.append(trouble)
+                if isinstance(trouble, NotSentError):
+                    continue  # nor has the OA been silent to it
             async with database.transaction() as tx:
                 await handlers.record_end(tx, case, snapshot)
         return troubles

@@ -8,8 +8,6 @@ from enum import StrEnum
 
 from events import ContentHash, DocumentId, EmployeeId, InstanceId
 
-_WHOSE = "\n"  # stands in no id and in no name
-
 
 class Status(StrEnum):
     """What an OA says about one of its processes. UNKNOWN never means yes."""
@@ -177,14 +175,9 @@ class DecidedStep:
     step_id: str
 
     @property
-    def mark(self) -> str:
-        """How it is remembered: the step, and whose decision it was."""
-        return f"{self.step_id}{_WHOSE}{self.decided_by}"
-
-
-def id_of(mark: str) -> str:
-    """The step of a mark."""
-    return mark.partition(_WHOSE)[0]
+    def decider(self) -> str:
+        """Whose decision it was, and when."""
+        return f"{self.decided_by} {self.decided_at.isoformat()}"
 
 
 @dataclass(frozen=True, slots=True)

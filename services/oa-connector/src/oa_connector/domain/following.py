@@ -17,7 +17,7 @@ from events.oa import (
 )
 from events.workflow import Decision
 
-from oa_connector.domain.answers import DecidedStep, Snapshot, Status, id_of
+from oa_connector.domain.answers import DecidedStep, Snapshot, Status
 from oa_connector.domain.submission import (
     AT_ONCE,
     MAX_REASON,
@@ -113,13 +113,15 @@ def _read(
 ) -> tuple[Submission, tuple[Event, ...]]:
     """The new decisions that count, and the first difference that there is."""
     new = _countable(submission, snapshot)
-    told = [*_told(submission, snapshot), *(step.mark for step in new)]
+    told = _told(submission, snapshot)
+    whose = [*submission.deciders, *[""] * len(told)][: len(told)]
     count = submission.steps_seen
     facts: list[Event] = [_decided(submission, step, at) for at, step in enumerate(new, count)]
     seen = replace(
         submission,
         steps_seen=count + len(new),
-        told=tuple(told),
+        told=(*told, *(step.step_id for step in new)),
+        deciders=(*whose, *(step.decider for step in new)),
         failures=0,
         last_error=None,
     )
@@ -154,14 +156,21 @@ def _told(submission: Submission, snapshot: Snapshot) -> Sequence[str]:
     """The steps that were told. A release that counted them has told the first ones."""
     if len(submission.told) == submission.steps_seen:
         return submission.told
-    return [step.mark for step in snapshot.steps[: submission.steps_seen]]
+    return [step.step_id for step in snapshot.steps[: submission.steps_seen]]
 
 
 def _changed_hands(submission: Submission, snapshot: Snapshot) -> DecidedStep | None:
-    """A step that was told, and that the OA shows as decided by another person since."""
-    shown = {step.mark for step in snapshot.steps}
-    gone = {id_of(mark) for mark in submission.told if mark not in shown}
-    return next((step for step in snapshot.steps if step.step_id in gone), None)
+    """A step that was told, and that another person has decided since.
+
+    An account that only goes by another name now has decided when it had.
+    """
+    for step_id, decider in zip(submission.told, submission.deciders, strict=False):
+        shown = [step for step in snapshot.steps if step.step_id == step_id]
+        who, _, at = decider.rpartition(" ")
+        is_other = [step.decided_by != who and step.decided_at.isoformat() != at for step in shown]
+        if who and shown and all(is_other):
+            return shown[0]
+    return None
 
 
 def _untold(submission: Submission, snapshot: Snapshot) -> list[DecidedStep]:
@@ -169,7 +178,7 @@ def _untold(submission: Submission, snapshot: Snapshot) -> list[DecidedStep]:
 
     A step that the OA calls by the id of another one is no less a step.
     """
-    told = Counter(map(id_of, _told(submission, snapshot)))
+    told = Counter(_told(submission, snapshot))
     left = []
     for step in snapshot.steps:
         if told[step.step_id] > 0:

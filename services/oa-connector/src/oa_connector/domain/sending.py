@@ -32,7 +32,7 @@ def not_created(
     if submission.farewell is not None:
         return Move(replace(seen, state=State.CLOSED))
     if result.outcome is SubmitOutcome.REJECTED:
-        return stuck(submission, result.detail, now)
+        return stuck(replace(submission, attempt=0), result.detail, now)
     later = replace(seen, state=State.NEW, failures=seen.failures + 1)
     return Move(later, due_in=patience.after_failures(later.failures))
 
@@ -129,9 +129,8 @@ def looked_up(
 
 def _unbound(submission: Submission) -> Submission:
     """Without the process that it had, and without what was seen of that one."""
-    return replace(
-        submission, instance_id=None, steps_seen=0, told=(), version=(), status=None, drift=None
-    )
+    blank = replace(submission, instance_id=None, version=(), status=None, drift=None)
+    return replace(blank, steps_seen=0, told=(), deciders=())
 
 
 def _found_nothing(submission: Submission, patience: Patience, now: datetime) -> Move:

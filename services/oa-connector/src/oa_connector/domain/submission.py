@@ -51,12 +51,14 @@ class Farewell:
 class Submission:
     """One process on its way through an OA: of a document's revision, or of one mirrored task.
 
-    `attempt` counts creates; 0: a person has it sent anew, and what does not fit is ended first.
+    `attempt` counts creates; 0: none was taken, or a person has it sent anew and what does not fit
+    is ended first.
     `lookups` counts searches by business key that found nothing since the last create;
     `failures` counts calls in a row that did not come through; `hints` counts callbacks;
     `tries` counts what was asked in vain at its end: its note, then its end;
     `rereads` counts looks at a process that has ended. `version` is the newest one seen.
-    `told` names the steps whose decisions were told, by the OA's ids; `steps_seen` is how many.
+    `told` names the steps whose decisions were told, by the OA's ids; `steps_seen` is how many;
+    `deciders` says of each of them who and when, '' where that is not known any more.
     `missed`: a difference that is being repaired, and is said when it is gone.
     """
 
@@ -75,6 +77,7 @@ class Submission:
     hints: int = 0
     steps_seen: int = 0
     told: tuple[str, ...] = ()
+    deciders: tuple[str, ...] = ()
     rereads: int = 0
     instance_id: InstanceId | None = None
     status: Status | None = None  # how it ended in the OA
@@ -236,7 +239,7 @@ def requested(event: ApprovalRequested, now: datetime) -> Move:
     )
     if not event.route:
         # A process without approvers would end at once as approved.
-        return stuck(submission, "the route names no approver", now)
+        return stuck(replace(submission, attempt=0), "the route names no approver", now)
     return Move(submission, due_in=AT_ONCE)
 
 

@@ -87,13 +87,12 @@ async def case_gone(
 async def to_withdraw(tx: Tx, tenant: TenantId) -> list[Case]:
     """Ghosts, unless a person leaves them be, and orphans that a person wants ended, or says are.
 
-    The OA is yet to show it. Not what has become our own since; those of a person come first.
+    The OA is yet to show it. Those of a person come first.
     """
     rows = await tx.fetch(
-        "SELECT * FROM drift d WHERE tenant = $1 AND done_at IS NULL"
+        "SELECT * FROM drift WHERE tenant = $1 AND done_at IS NULL"
         " AND (drift IN ('ghost', 'orphan') AND repair IN ('withdraw', 'read_again')"
-        " OR drift = 'ghost' AND resolved_at IS NULL) AND NOT EXISTS (SELECT"
-        " FROM submission s WHERE s.tenant = d.tenant AND s.instance_id = d.instance_id)"
+        " OR drift = 'ghost' AND resolved_at IS NULL)"
         " ORDER BY resolved_at NULLS LAST, id LIMIT 100",
         tenant,
     )

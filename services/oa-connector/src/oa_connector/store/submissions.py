@@ -102,7 +102,7 @@ async def save(tx: Tx, submission: Submission, due_at: datetime | None) -> None:
                steps_seen = $6, instance_id = $7, drift = $8, farewell = $9,
                opened_at = $10, last_error = $11, lease_until = $12, updated_at = $13,
                status = $14, version = $15, rereads = $16, missed = $17, is_annotated = $18,
-               tries = $20, ended_at = $21, told = $22,
+               tries = $20, ended_at = $21, told = $22, deciders = $23,
                read_at = CASE WHEN lease_until IS NULL THEN read_at ELSE $13 END,
                next_at = CASE WHEN $2 = 'NEEDS_HUMAN' THEN NULL WHEN $2 = 'CLOSED' THEN $19
                               ELSE coalesce($19, next_at) END
@@ -114,6 +114,7 @@ async def save(tx: Tx, submission: Submission, due_at: datetime | None) -> None:
         *(submission.lease_until, tx.now, submission.status, list(submission.version)),
         *(submission.rereads, submission.missed, submission.is_annotated, due_at),
         *(submission.tries, submission.ended_at, list(submission.told)),
+        list(submission.deciders),
     )
 
 
@@ -221,10 +222,12 @@ async def take_stranded(tx: Tx, known: Sequence[TenantId]) -> list[Taken]:
     return [_taken(row) for row in rows]
 
 
-async def is_ours(tx: Tx, tenant: TenantId, instance_id: InstanceId) -> bool:
-    """Whether a submission goes by this process."""
+async def may_be_ours(tx: Tx, tenant: TenantId, key: str, instance_id: InstanceId) -> bool:
+    """Whether a submission goes by this process, or looks for one under this key."""
     row = await tx.fetchrow(
-        "SELECT FROM submission WHERE tenant = $1 AND instance_id = $2", tenant, instance_id
+        "SELECT FROM submission WHERE tenant = $1 AND (instance_id = $3 OR business_key = $2"
+        " AND (instance_id IS NULL OR NOT state = ANY($4)))",
+        *(tenant, key, instance_id, FOLLOWING),
     )
     return row is not None
 
@@ -308,7 +311,7 @@ def _farewell(text: str | None) -> Farewell | None:
 
 
 _PLAIN = set(Submission.__slots__) - {
-    *("form", "state", "status", "version", "told", "drift", "missed", "farewell"),
+    *("form", "state", "status", "version", "told", "deciders", "drift", "missed", "farewell"),
 }
 
 
@@ -320,6 +323,7 @@ def _submission(row: asyncpg.Record) -> Submission:
         status=Status(row["status"]) if row["status"] else None,
         version=tuple(row["version"]),
         told=tuple(row["told"]),
+        deciders=tuple(row["deciders"]),
         drift=Drift(row["drift"]) if row["drift"] else None,
         missed=Drift(row["missed"]) if row["missed"] else None,
         farewell=_farewell(row["farewell"]),

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 
 from jsonpath import JSONPath, JSONPathEnvironment
 from jsonpath.exceptions import JSONPathError
+from jsonpath.segments import JSONPathSegment
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from oa_connector.vendors import ContractError
@@ -170,8 +171,17 @@ def has_list(path: str, body: Any) -> bool:
     """Whether the list whose items `path` finds is there, if only an empty one."""
     if not isinstance(body, Mapping | list):
         return False
-    within = JSONPath(env=_PATHS, segments=_compiled(path).segments[:-1])
-    return any(isinstance(value, list) for value in within.findall(body))
+    steps = _compiled(path).segments
+    before_many = [n for n, one in enumerate(steps) if not _path(one).singular_query()]
+    return any(
+        isinstance(value, list)
+        for n in before_many or [-1]
+        for value in _path(*steps[:n]).findall(body)
+    )
+
+
+def _path(*segments: JSONPathSegment) -> JSONPath:
+    return JSONPath(env=_PATHS, segments=segments)
 
 
 def checked_path(path: str) -> str:
