@@ -203,7 +203,7 @@ async def test_server_that_is_down_gets_the_letter_when_it_is_up(
         mailbox.open()
         state, count, _ = await settled(ChannelName.EMAIL)
     assert state == "sent"
-    assert count > 3
+    assert count >= 3  # the third was perhaps under way when it opened
     assert len(mailbox.letters) == 1
 
 
