@@ -15,13 +15,13 @@ PAGE = 2000
 _LEADER_LOCK = 5_210_644_015_679_228_674  # any constant, the same in every process
 
 _COLUMNS = "seq, event_id, topic, key, version, headers, payload"
-# The first page of a window, by the index on xid. `seq + 0` keeps the planner from walking the
-# whole table in the order of the other index when it takes the window for bigger than it is.
+# The first page of a window, by the index on xid, with the snapshot that it was read in: the
+# window's end. `seq + 0` keeps the planner from walking the whole table in the order of the other
+# index when it takes the window for bigger than it is.
 _OPEN = f"""
-SELECT {_COLUMNS} FROM outbox
- WHERE (xid >= pg_snapshot_xmax($1::text::pg_snapshot)
-        OR xid = ANY (ARRAY(SELECT pg_snapshot_xip($1::text::pg_snapshot))))
-   AND pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
+SELECT {_COLUMNS}, (SELECT pg_current_snapshot()::text) AS ends FROM outbox
+ WHERE xid >= pg_snapshot_xmax($1::text::pg_snapshot)
+    OR xid = ANY (ARRAY(SELECT pg_snapshot_xip($1::text::pg_snapshot)))
  ORDER BY seq + 0
  LIMIT {PAGE}
 """  # noqa: S608 -- the parts are constants
@@ -123,17 +123,18 @@ async def cursor(connection: asyncpg.Connection) -> Cursor:
 
 async def read(connection: asyncpg.Connection, at: Cursor) -> Page:
     """The page after this cursor; of a new window when the last one is done."""
-    if at.open is None:
-        window = await connection.fetchval("SELECT pg_current_snapshot()::text")
-        rows = await connection.fetch(_OPEN, at.closed, window)
+    if at.open is not None:
+        rows = await connection.fetch(_CONTINUE, at.closed, at.open, at.page)
+        ends = at.open
+    elif rows := await connection.fetch(_OPEN, at.closed):
+        ends = rows[0]["ends"]
     else:
-        window = at.open
-        rows = await connection.fetch(_CONTINUE, at.closed, window, at.page)
+        return Page(rows, at, is_idle=True)
     if len(rows) < PAGE:
-        after = Cursor(closed=window, open=None, page=0)
+        after = Cursor(closed=ends, open=None, page=0)
     else:
-        after = Cursor(closed=at.closed, open=window, page=rows[-1]["seq"])
-    return Page(rows, after, is_idle=not rows and at.open is None)
+        after = Cursor(closed=at.closed, open=ends, page=rows[-1]["seq"])
+    return Page(rows, after, is_idle=False)
 
 
 async def save(connection: asyncpg.Connection, at: Cursor, refused: Sequence[Refused]) -> None:
