@@ -49,7 +49,7 @@ async def on_approval_requested(tx: Tx, event: ApprovalRequested) -> None:
         case Mode.DELEGATED:
             await _add(tx, domain.requested(event, tx.now))
         case Mode.MIRRORED:
-            await store.add_request(tx, domain.kept(event))
+            await store.add_request(tx, domain.request_of(event))
         case _:
             pass  # it runs in Tonglu alone
 
@@ -287,16 +287,16 @@ async def record_end(tx: Tx, case: store.Case, snapshot: Snapshot | None) -> Non
 
     What a person wants ended and the OA has not is a new case; after silence it is asked again.
     """
-    about, ended = case.difference, snapshot is not None and not snapshot.may_run
+    about, seen = case.difference, snapshot or Snapshot(Status.UNKNOWN)
     if case.resolved_at is None:  # a ghost; its case is there already
         ours = await store.submission(tx, about.business_key)
-        if ended and snapshot and ours is not None and about.instance_id is not None:
-            await record_ghost(tx, ours, about.instance_id, snapshot)
+        if not seen.may_run and ours is not None and about.instance_id is not None:
+            await record_ghost(tx, ours, about.instance_id, seen)
     elif snapshot is not None or tx.now - case.resolved_at > _IS_ASKED_FOR:
         await store.case_done(tx, case.id)
-        if not ended:
+        if seen.may_run:
             left = replace(about, detail=f"the OA has not ended {about.instance_id}")
-            await _beside(tx, left, asdict(snapshot or Snapshot(Status.UNKNOWN)))
+            await _beside(tx, left, asdict(seen))
 
 
 async def resolve_drift(tx: Tx, id_: UUID, repair: Repair, note: str, by: str) -> store.Case | None:

@@ -35,9 +35,9 @@ from oa_connector.vendors import (
     ContractError,
     NotSentError,
     NotTakenError,
-    NoTurnError,
     OAError,
     RefusedError,
+    is_away,
 )
 
 log = structlog.get_logger()
@@ -141,7 +141,7 @@ class Delivery:
         It is asked what it is besides: perhaps it answers nothing at all.
         """
         key = submission.business_key
-        if isinstance(silence, NotSentError) and not isinstance(silence, NoTurnError):
+        if is_away(silence):
             self._begin_anew(key)
             return False
         self._probe(submission.tenant)

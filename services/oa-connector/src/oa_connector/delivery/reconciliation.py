@@ -29,9 +29,9 @@ from oa_connector.vendors import (
     ApprovalPort,
     ContractError,
     NotSentError,
-    NoTurnError,
     OAError,
     RefusedError,
+    is_away,
 )
 
 log = structlog.get_logger()
@@ -100,7 +100,7 @@ class Reconciliation:
                     scan = await self._scan(database, sight)
                     listed, ghosts = listed + scan.listed, ghosts + scan.ghosts
                     troubles += scan.troubles
-            if not any(_is_away(trouble) for trouble in troubles):
+            if not any(is_away(trouble) for trouble in troubles):
                 read = await self._read_open(database)
             for trouble in troubles:
                 self.doubt(trouble)
@@ -241,8 +241,3 @@ class Reconciliation:
             return await store.take_open(
                 tx, (self.tenant, after), tx.now - unread, limit=limit, lease=lease
             )
-
-
-def _is_away(trouble: OAError) -> bool:
-    """Nothing reached it, and not only since we may not call it so often."""
-    return isinstance(trouble, NotSentError) and not isinstance(trouble, NoTurnError)

@@ -215,7 +215,7 @@ def _form_of(event: ApprovalRequested) -> Form:
     )
 
 
-def kept(event: ApprovalRequested) -> Request:
+def request_of(event: ApprovalRequested) -> Request:
     """What the tasks of a mirrored approval are shown by."""
     return Request(
         document_id=event.document_id,

@@ -62,6 +62,11 @@ class ContractError(OAError):
     """The OA answered in a shape that we do not know: it is probed again."""
 
 
+def is_away(trouble: OAError) -> bool:
+    """Nothing reached the OA, and not only since we may not call it so often."""
+    return isinstance(trouble, NotSentError) and not isinstance(trouble, NoTurnError)
+
+
 def of_key(business_key: str, found: Sequence[Instance], where: str) -> list[Instance]:
     """Those under exactly this key, of all that a search for it has shown.
 
